@@ -1,0 +1,15 @@
+//! Rent a GPU box that feels like your own laptop.
+//!
+//! The map. **Pure** (no I/O, no clock): [`names`], [`plan`], [`error`], and everything called
+//! `parse_*`, `argv_*`, `plan_*` or `render_*` anywhere. **Touches the world**: [`process`] (the only
+//! file that spawns), [`paths`], [`journal`], [`provider`], [`ssh`], [`guest`], [`transfer`].
+//! **Talks to people**: [`ui`], fed by [`events`]. [`commands`] tells the stories.
+
+pub mod env;
+pub mod error;
+pub mod events;
+pub mod failpoint;
+pub mod names;
+pub mod paths;
+pub mod process;
+pub mod provider;

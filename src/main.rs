@@ -1,0 +1,2 @@
+//! Parse, context, run, exit code.
+fn main() {}

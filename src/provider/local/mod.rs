@@ -1,0 +1,1 @@
+//! Boxes on this Linux machine: systemd-nspawn, the real cloud-init, a folder as the volume.
