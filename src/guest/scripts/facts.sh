@@ -1,0 +1,28 @@
+#!/bin/bash
+# facts.sh PROJECT: what this box is and has, as one JSON document, in one go.
+STEP=facts
+. "${0%/*}/lib.sh"
+trap - ERR
+project=$1
+
+nix=null env=null generation=0 print=null paths=0 bytes=0
+if version=$(nix-store --version 2>&1); then
+  nix=$(json "${version##* }")
+  if link=$(readlink "$profiles/$project") && target=$(readlink -f "$profiles/$project"); then
+    env=$(json "$target")
+    generation=${link%-link}
+    generation=${generation##*-}
+    if read -r paths bytes sum < <(fingerprint "$target"); then
+      print=$(json "$sum")
+    fi
+  fi
+fi
+status='{"steps":[]}'
+[[ ! -e $run/status.json ]] || status=$(<"$run/status.json")
+target=$(systemctl is-active devbox.target) || true # prints the state it has, whatever its exit code
+
+printf '{"boot":%s,"uptime":%s,"launch":%s,"machine":%s,"kernel":%s,"nix":%s,"target":%s,"status":%s,' \
+  "$(json "$(cat /proc/sys/kernel/random/boot_id)")" "$(uptime_s)" "$(json "$DEVBOX_LAUNCH")" \
+  "$(json "$(uname -m)")" "$(json "$(uname -r)")" "$nix" "$(json "$target")" "$status"
+printf '"environment":%s,"generation":%d,"fingerprint":%s,"paths":%d,"bytes":%d}\n' \
+  "$env" "$generation" "$print" "$paths" "$bytes"

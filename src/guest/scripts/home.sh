@@ -1,0 +1,34 @@
+#!/bin/bash
+# The user's home is a folder of the volume, seeded once from the box's own.
+#
+#   home.sh         seeds and mounts
+#   home.sh stop    unmounts
+STEP=3-home
+. "${0%/*}/lib.sh"
+err=$run/home.err
+home=$(getent passwd "$DEVBOX_USER" | cut -d: -f6)
+kept=$DEVBOX_VOLUME/devbox/home
+
+if [[ ${1-} == stop ]]; then
+  for ((try = 0; try < 50; try++)); do
+    mountpoint -q "$home" || exit 0
+    umount "$home" 2>"$err" && exit 0
+    sleep 0.2
+  done
+  fail "can't unmount $home: $(last_line "$err")"
+fi
+
+came=kept
+if [[ ! -d $kept ]]; then
+  report running "seeding the home"
+  new=$kept.new.$DEVBOX_LAUNCH
+  # The keys of this launch stay with this launch: see authorized_keys.d in the ssh configuration.
+  if ! { rm -rf "$kept".new.* && cp --archive "$home" "$new" && rm -f "$new/.ssh/authorized_keys" &&
+    sync -f "$new" && mv -T "$new" "$kept"; } 2>"$err"; then
+    rm -rf "$new"
+    fail "can't seed the home on the volume: $(last_line "$err")"
+  fi
+  came=seeded
+fi
+mountpoint -q "$home" || mount --bind "$kept" "$home" 2>"$err" || fail "can't mount the home: $(last_line "$err")"
+report 'done' "$home, $came"

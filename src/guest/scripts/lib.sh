@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# What the scripts of the box share. Sourced, never run. Each script names its STEP first.
+#
+# A step reports into /run/devbox/steps/STEP.json; all steps together, in order, are
+# /run/devbox/status.json, which `devbox up` shows live.
+set -euo pipefail
+
+# shellcheck source=/dev/null
+. /etc/devbox/box.env
+
+run=/run/devbox
+stores=$DEVBOX_VOLUME/devbox/stores
+image=$stores/$DEVBOX_SYSTEM.img
+lock=$stores/$DEVBOX_SYSTEM.lock
+profiles=/nix/var/nix/profiles/devbox
+shells=/nix/var/devbox/shells
+
+# The text as a JSON string.
+json() {
+  local text=$1
+  text=${text//\\/\\\\}
+  text=${text//\"/\\\"}
+  text=${text//[$'\t\r\n']/ }
+  text=${text//[$'\001'-$'\037']/}
+  printf '"%s"' "$text"
+}
+
+uptime_s() {
+  local up _
+  read -r up _ </proc/uptime
+  printf %s "$up"
+}
+
+# report STATE DETAIL [HINT]: STATE is running, done or failed.
+report() {
+  mkdir -p "$run/steps"
+  printf '{"step":%s,"state":"%s","detail":%s,"hint":%s,"uptime":%s}' \
+    "$(json "${STEP#*-}")" "$1" "$(json "$2")" "$(json "${3-}")" "$(uptime_s)" >"$run/steps/$STEP.new"
+  mv "$run/steps/$STEP.new" "$run/steps/$STEP.json"
+  printf '%s: %s: %s\n' "$STEP" "$1" "$2" >&2
+  (
+    flock 8
+    local sep='' file
+    {
+      printf '{"steps":['
+      for file in "$run"/steps/*.json; do
+        printf '%s' "$sep"
+        cat "$file"
+        sep=,
+      done
+      printf ']}\n'
+    } >"$run/status.new"
+    mv "$run/status.new" "$run/status.json"
+  ) 8>"$run/status.lock"
+}
+
+# fail MESSAGE [HINT]: the step is over, and says why.
+fail() {
+  trap - ERR
+  report failed "$@"
+  exit 1
+}
+
+# last_line FILE: what a tool said last.
+last_line() {
+  sed -n '/[^[:space:]]/h; ${x;p}' "$1"
+}
+
+# A command that no script expected to fail.
+trap 'fail "line $LINENO of ${BASH_SOURCE[0]##*/} failed: $BASH_COMMAND"' ERR
+
+# fingerprint ENV: SHA-256 over the sorted `store path, NAR hash, NAR size` of what ENV refers
+# to, without ENV itself, whose path depends on the version of Nix that wrote it. Prints the
+# number of paths, their bytes and the fingerprint.
+fingerprint() {
+  local listing
+  # A registration is: path, hash, size, deriver, number of references, the references.
+  listing=$(nix-store --query --requisites "$1" | xargs nix-store --dump-db | awk -v skip="$1" '
+    { path = $0; getline hash; getline size; getline; getline count
+      for (i = 0; i < count; i++) getline
+      if (path != skip) print path " sha256:" hash " " size }' | LC_ALL=C sort)
+  printf '%s\n' "$listing" | awk '{ bytes += $3 } END { printf "%d %d ", NR, bytes }'
+  printf '%s\n' "$listing" | sha256sum | cut -d' ' -f1
+}

@@ -1,0 +1,38 @@
+#!/bin/bash
+# The machine's part of Nix, laid anew on each boot: build users, nix.conf, which Nix. The
+# store's part lives in the image.
+STEP=4-nix
+. "${0%/*}/lib.sh"
+err=$run/nix.err
+
+report running "users and settings"
+systemd-sysusers /etc/devbox/sysusers.conf 2>"$err" || fail "can't make the build users: $(last_line "$err")"
+install -D --mode=0644 /etc/devbox/nix.conf /etc/nix/nix.conf
+mkdir -p /nix/store /nix/var/nix "$shells"
+chown root:nixbld /nix/store
+chmod 1775 /nix/store
+
+# Two daemons on one database would be one too many.
+for unit in nix-daemon.socket nix-daemon.service; do
+  if [[ -e /lib/systemd/system/$unit || -e /etc/systemd/system/$unit ]]; then
+    systemctl mask --quiet --runtime --now "$unit"
+  fi
+done
+
+seeded=/nix/var/nix/profiles/devbox-nix/bin
+rm -f "$run/nix-daemon"
+if [[ -x $seeded/nix-daemon ]]; then
+  ln -sfn "$seeded/nix-daemon" "$run/nix-daemon"
+  for tool in "$seeded"/nix*; do
+    ln -sfn "$tool" "/usr/local/bin/${tool##*/}"
+  done
+  from="the environment's own"
+elif host=$(type -P nix-daemon); then
+  ln -sfn "$host" "$run/nix-daemon"
+  from="the box's own"
+else
+  report 'done' "none yet"
+  exit 0
+fi
+version=$(nix-store --version 2>"$err") || fail "$from Nix does not run: $(last_line "$err")"
+report 'done' "$from, ${version##* }"

@@ -1,0 +1,91 @@
+#!/bin/bash
+# Takes the lease on this architecture's StoreImage, makes it where there is none, checks it,
+# mounts it at /nix, and then lives as long as the mount: this process holds the flock.
+#
+#   store.sh         the above
+#   store.sh stop    unmounts
+STEP=2-store
+. "${0%/*}/lib.sh"
+err=$run/store.err
+
+if [[ ${1-} == stop ]]; then
+  for ((try = 0; try < 50; try++)); do
+    mountpoint -q /nix || exit 0
+    if umount /nix 2>"$err"; then
+      sync -f "$stores"
+      exit 0
+    fi
+    sleep 0.2
+  done
+  fail "can't unmount /nix: $(last_line "$err")"
+fi
+
+report running "taking the lease"
+exec 9<>"$lock"
+until flock --nonblock 9; do
+  ((SECONDS < DEVBOX_LEASE_WAIT)) ||
+    fail "the store image is in use by $(head -c 300 "$lock" | tr '\n' ' ')" "end that box first: devbox status"
+  report running "the store image is in use by $(head -c 300 "$lock" | tr '\n' ' '); waiting"
+  sleep 1
+done
+printf 'box %s, launch %s, boot %s, since %s\n' \
+  "$DEVBOX_BOX" "$DEVBOX_LAUNCH" "$(cat /proc/sys/kernel/random/boot_id)" "$(date -u +%FT%TZ)" >"$lock"
+
+# Images that an interrupted mkfs left: nobody else makes one while we hold the lease.
+rm -f "$image".new.*
+
+if [[ ! -e $image ]]; then
+  report running "making the store image"
+  new=$image.new.$DEVBOX_LAUNCH
+  # Written under another name and renamed when whole, so that half an image is never taken for one.
+  if ! { truncate --size "$DEVBOX_STORE_SIZE" "$new" &&
+    mkfs.ext4 -q -F -m 0 -L devbox-store -E lazy_itable_init=1,lazy_journal_init=1,nodiscard "$new" &&
+    sync "$new"; } 2>"$err"; then
+    rm -f "$new"
+    fail "can't make the store image $image: $(last_line "$err")" "free space on the volume, or set a smaller volume.store-size"
+  fi
+  mv -T "$new" "$image"
+  sync "$stores"
+fi
+
+dumpe2fs -h "$image" >"$run/superblock" 2>"$err" ||
+  fail "the store image $image is no ext4 filesystem: $(last_line "$err")" \
+    "restore it from a copy, or move it away: the next up makes a new one"
+field() { sed -n "s/^$1: *//p" "$run/superblock"; }
+want=$(($(field 'Block count') * $(field 'Block size')))
+have=$(stat --format %s "$image")
+((have >= want)) ||
+  fail "the store image $image is truncated: $have of $want bytes are there; it was not touched" \
+    "restore it from a copy, or move it away: the next up makes a new one"
+
+found=clean
+if [[ $(field 'Filesystem features') == *needs_recovery* ]]; then
+  found="journal replayed"
+  report running "replaying the journal of the store image"
+fi
+code=0
+e2fsck -p "$image" >"$run/fsck.log" 2>&1 || code=$?
+# 1: repaired, 2: repaired and wants a reboot where it is the root filesystem. 4 and up: not repaired.
+((code < 4)) ||
+  fail "the store image $image is damaged and e2fsck -p can't repair it: $(last_line "$run/fsck.log")" \
+    "copy the image first, then run e2fsck -y on it by hand"
+((code == 0)) || found="repaired"
+
+report running "mounting the store image"
+loop=$(losetup --find --show --direct-io=on "$image" 2>"$err") ||
+  loop=$(losetup --find --show "$image" 2>"$err") ||
+  fail "can't attach a loop device to $image: $(last_line "$err")"
+direct="direct I/O"
+[[ $(losetup --noheadings --output DIO "$loop") == *1* ]] || direct="no direct I/O on this volume"
+mkdir -p /nix
+mounted=0
+mount -t ext4 -o noatime,discard "$loop" /nix 2>"$err" || mounted=$?
+# While it is mounted this only marks the device: the kernel frees it at the unmount, however that comes.
+losetup --detach "$loop"
+((mounted == 0)) || fail "can't mount the store image: $(last_line "$err")"
+
+size=$(df --output=size --block-size=1 /nix | tail -n 1)
+used=$(df --output=used --block-size=1 /nix | tail -n 1)
+report 'done' "$((size >> 30)) GiB, $((used >> 20)) MiB used, $found, $direct"
+systemd-notify --ready
+exec sleep infinity
