@@ -10,6 +10,7 @@ pub mod error;
 pub mod events;
 pub mod failpoint;
 pub mod names;
+pub mod nix;
 pub mod paths;
 pub mod process;
 pub mod provider;

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the scripts that source this use what it names
 # What the scripts of the box share. Sourced, never run. Each script names its STEP first.
 #
 # A step reports into /run/devbox/steps/STEP.json; all steps together, in order, are
@@ -63,7 +63,7 @@ fail() {
 
 # last_line FILE: what a tool said last.
 last_line() {
-  sed -n '/[^[:space:]]/h; ${x;p}' "$1"
+  grep '[^[:space:]]' "$1" | tail -n 1
 }
 
 # A command that no script expected to fail.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# nix-daemon.sh ready: waits until the daemon takes connections.
+# Waits until the Nix daemon takes connections.
 STEP=nix-daemon
 . "${0%/*}/lib.sh"
 trap - ERR

@@ -27,7 +27,9 @@ describe() {
   local sep='' pid user command
   printf '['
   for pid in "$@"; do
-    command=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) && user=$(stat --format %U "/proc/$pid" 2>/dev/null) || continue
+    # What ends meanwhile is not busy any more.
+    command=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) || continue
+    user=$(stat --format %U "/proc/$pid" 2>/dev/null) || continue
     printf '%s{"pid":%d,"user":%s,"command":%s}' "$sep" "$pid" "$(json "$user")" "$(json "${command:0:80}")"
     sep=,
   done

@@ -24,8 +24,8 @@ project=$1
 shift
 
 mountpoint -q /nix || refuse "the store image is not mounted" "devbox status says why"
-env=$(readlink -f "$profiles/$project") && [[ -e $env ]] ||
-  refuse "\`$project\` has no environment on this box" "devbox up brings it"
+env=$(readlink -f "$profiles/$project") || env=
+[[ -e $env ]] || refuse "\`$project\` has no environment on this box" "devbox up brings it"
 script=$shells/${env##*/}.sh
 [[ -r $script ]] || refuse "the shell script of ${env##*/} is missing" "devbox up writes it again"
 run_bash=/bin/bash talk_bash=/bin/bash

@@ -1,0 +1,273 @@
+//! Evaluating and realising a dev shell on this machine.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, OrFail, Result, tick};
+use crate::events::{Events, Phase, Running, Unit};
+use crate::names::System;
+use crate::nix::closure::{Closure, Fingerprint, is_store_path, parse_registrations};
+use crate::nix::log::{Log, short_name};
+use crate::nix::{command, version};
+use crate::process::Cmd;
+
+/// Store paths in one command line: well below the 128 KiB and 2 MiB that Linux allows.
+const BATCH: usize = 4000;
+
+/// What to realise.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The folder of the flake.
+    pub root: PathBuf,
+    /// The dev shell, as `nix develop` would take it.
+    pub shell: String,
+    /// The package that gives the guest its Nix, where the project names one.
+    pub guest_nix: Option<String>,
+    /// For which system.
+    pub system: System,
+    /// The folder of the GC roots of this project here.
+    pub roots: PathBuf,
+}
+
+/// The dev shell of a flake for one system, realised in this machine's store and kept from its
+/// garbage collector.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// For which system.
+    pub system: System,
+    /// Nix's `…-env` path, whose closure is the dev shell's.
+    pub output: String,
+    /// The script that enters it.
+    pub script: Vec<u8>,
+    /// The closure of `output`.
+    pub closure: Closure,
+    /// Its identity.
+    pub fingerprint: Fingerprint,
+    /// The Nix for the guest, where the project names one.
+    pub guest_nix: Option<GuestNix>,
+}
+
+/// The Nix that a guest gets.
+#[derive(Clone, Debug)]
+pub struct GuestNix {
+    /// Its store path.
+    pub path: String,
+    /// Its closure.
+    pub closure: Closure,
+}
+
+impl Environment {
+    /// Every store path that the guest needs: those of the dev shell and those of its Nix.
+    pub fn everything(&self) -> Closure {
+        let mut all = self.closure.clone();
+        if let Some(nix) = &self.guest_nix {
+            all.0.extend(nix.closure.0.clone());
+        }
+        all
+    }
+
+    /// The store paths whose closures are all of [`everything`](Self::everything).
+    pub fn tops(&self) -> Vec<String> {
+        std::iter::once(self.output.clone()).chain(self.guest_nix.iter().map(|n| n.path.clone())).collect()
+    }
+}
+
+/// Evaluates and realises. Afterwards everything is in this machine's store, and stays there as
+/// long as `wanted.roots` does.
+///
+/// # Errors
+/// [`Kind::Environment`]: no Nix or too old a one, no such dev shell, an error of evaluation, a
+/// build that failed (with the last lines of its log).
+pub async fn realise(wanted: &Wanted, events: &Events) -> Result<Environment> {
+    let phase = events.phase(Phase::Environment);
+    phase.doing("evaluating");
+    version::installed().await?;
+    std::fs::create_dir_all(&wanted.roots).or_fail(|| format!("can't make {}", tick(&wanted.roots)))?;
+
+    let installable = command::installable(&wanted.shell, "devShells", wanted.system);
+    let profile = wanted.roots.join("env");
+    let cmd = command::argv_print_dev_env(&wanted.root, &installable, &profile);
+    let (script, built) = run_logged(&cmd, &phase, wanted, &installable).await?;
+    let output = store_path_of(&profile)?;
+    forget_older_generations(&profile)?;
+
+    let guest_nix = match &wanted.guest_nix {
+        None => None,
+        Some(package) => {
+            let installable = command::installable(package, "packages", wanted.system);
+            let link = wanted.roots.join("nix");
+            run_logged(&command::argv_build(&wanted.root, &installable, &link), &phase, wanted, &installable)
+                .await?;
+            let path = store_path_of(&link)?;
+            Some(GuestNix { closure: closure_of(&path).await?, path })
+        }
+    };
+
+    let closure = closure_of(&output).await?;
+    let fingerprint = closure.fingerprint(&output);
+    let made = if built > 0 { format!("{built} built, ") } else { String::new() };
+    let size = indicatif::BinaryBytes(closure.bytes());
+    phase.done(format!("{made}{} paths, {size}, {}", closure.0.len(), fingerprint.short()));
+    Ok(Environment { system: wanted.system, output, script, closure, fingerprint, guest_nix })
+}
+
+/// Runs a command of Nix, its log becoming progress. Returns its output and how many derivations it built.
+async fn run_logged(
+    cmd: &Cmd,
+    phase: &Running,
+    wanted: &Wanted,
+    installable: &str,
+) -> Result<(Vec<u8>, u64)> {
+    let mut log = Log::default();
+    let output = cmd
+        .run_lines(
+            |_| {},
+            |line| {
+                if let Some(now) = log.line(line) {
+                    let (done, total) =
+                        (now.built.0.saturating_add(now.copied.0), now.built.1.saturating_add(now.copied.1));
+                    phase.progress(done, total, Unit::Items, now.detail.clone());
+                }
+            },
+        )
+        .await
+        .map_err(|e| e.with_kind(Kind::Environment))?;
+    if output.status.success() {
+        return Ok((output.stdout, log.progress().built.0));
+    }
+    Err(explain(&log, installable, wanted))
+}
+
+/// The error of a run of Nix that failed. Pure.
+fn explain(log: &Log, installable: &str, wanted: &Wanted) -> Error {
+    let said = |words: &str| log.errors().iter().chain(&log.messages()).any(|line| line.contains(words));
+    let where_ = tick(&wanted.root);
+    if let Some((drv, lines)) = log.failed_build() {
+        return Error::new(Kind::Environment, format!("building `{}` failed", short_name(drv)))
+            .details(lines)
+            .hint(format!("the whole log: `nix log {drv}`"));
+    }
+    let last: Vec<String> = log.errors().iter().flat_map(|e| e.lines().map(str::to_owned)).collect();
+    let last = if last.is_empty() { log.messages() } else { last };
+    let skip = last.len().saturating_sub(20);
+    let last = last.into_iter().skip(skip);
+    if said("does not provide attribute") {
+        return Error::new(
+            Kind::Environment,
+            format!("the flake in {where_} has no `{}` for {}", wanted.shell, wanted.system),
+        )
+        .detail(format!("looked for `{installable}`"))
+        .hint(
+            "`nix flake show` lists what it has; `environment.shell` in `devbox.toml` names the dev shell",
+        );
+    }
+    if said("is required to build") || said("required to build '") {
+        return Error::new(Kind::Environment, format!("this machine can't build for {}", wanted.system))
+            .details(last)
+            .hint("use a box of this machine's architecture, or set up a remote builder in nix.conf");
+    }
+    Error::new(Kind::Environment, format!("`{installable}` of {where_} could not be realised"))
+        .details(last)
+        .hint(format!("the same by hand: `nix print-dev-env {installable}`"))
+}
+
+/// The store path that a link of ours leads to.
+fn store_path_of(link: &Path) -> Result<String> {
+    let path =
+        std::fs::canonicalize(link).or_kind(Kind::Environment, || format!("can't follow {}", tick(link)))?;
+    let text = path.to_string_lossy().into_owned();
+    if is_store_path(&text) {
+        Ok(text)
+    } else {
+        Err(Error::new(Kind::Environment, format!("{} is no store path", tick(&path)))
+            .hint("devbox needs the store at /nix/store"))
+    }
+}
+
+/// The closure of a store path, with what Nix's database knows of each of its paths.
+///
+/// # Errors
+/// [`Kind::Environment`] when the path is not in the store, or Nix does not answer.
+pub async fn closure_of(path: &str) -> Result<Closure> {
+    let environment = |e: Error| e.with_kind(Kind::Environment);
+    let paths: Vec<String> = command::argv_requisites(path)
+        .check()
+        .await
+        .map_err(environment)?
+        .text()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let mut all = Closure::default();
+    for batch in paths.chunks(BATCH) {
+        let text = command::argv_dump_db(batch).check().await.map_err(environment)?.text();
+        all.0.extend(parse_registrations(&text)?.0);
+    }
+    if all.0.len() == paths.len() {
+        Ok(all)
+    } else {
+        Err(Error::new(
+            Kind::Environment,
+            format!("Nix registered {} of {} paths of `{path}`", all.0.len(), paths.len()),
+        ))
+    }
+}
+
+/// Each evaluation that differs leaves a link `env-N-link`, a GC root of its own. What is current is
+/// kept, the rest is let go.
+fn forget_older_generations(profile: &Path) -> Result<()> {
+    let what = || format!("can't tidy {}", tick(profile));
+    let (Some(folder), Some(name)) = (profile.parent(), profile.file_name().and_then(|n| n.to_str())) else {
+        return Ok(());
+    };
+    let current = std::fs::read_link(profile).or_fail(what)?;
+    for entry in std::fs::read_dir(folder).or_fail(what)? {
+        let file = entry.or_fail(what)?.file_name();
+        let Some(text) = file.to_str() else { continue };
+        let is_generation = text.starts_with(&format!("{name}-")) && text.ends_with("-link");
+        if is_generation && current.file_name() != Some(file.as_os_str()) {
+            std::fs::remove_file(folder.join(&file)).or_fail(what)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted {
+            root: "/p".into(),
+            shell: ".#default".into(),
+            guest_nix: None,
+            system: System::X86_64Linux,
+            roots: "/r".into(),
+        }
+    }
+
+    #[test]
+    fn a_missing_dev_shell_is_named() {
+        let mut log = Log::default();
+        log.line(r#"@nix {"action":"msg","level":0,"msg":"error: flake 'path:/p' does not provide attribute 'x'"}"#);
+        let error = explain(&log, ".#devShells.x86_64-linux.default", &wanted());
+        assert_eq!(error.to_string(), "the flake in `/p` has no `.#default` for x86_64-linux");
+        assert!(error.hints()[0].contains("nix flake show"));
+    }
+
+    #[test]
+    fn old_generations_go_and_the_current_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for n in ["env-1-link", "env-2-link", "env-3-link", "env-old", "nix"] {
+            std::os::unix::fs::symlink("/nix/store/x", at(n)).unwrap();
+        }
+        std::os::unix::fs::symlink("env-3-link", at("env")).unwrap();
+        forget_older_generations(&at("env")).unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["env", "env-3-link", "env-old", "nix"]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Nix on this machine: what we ask it, what it answers, what is different between its versions.
+
+pub mod closure;
+pub mod command;
+pub mod environment;
+pub mod log;
+pub mod version;
+
+pub use closure::{Closure, Fingerprint, PathInfo};
+pub use environment::Environment;
