@@ -1,0 +1,103 @@
+//! What a box is and has, asked in one round trip.
+
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+use crate::guest::bootstrap::Status;
+use crate::guest::script;
+use crate::names::{LaunchId, ProjectName};
+use crate::nix::Fingerprint;
+use crate::ssh::Guest;
+
+/// The answer of `facts.sh`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Facts {
+    /// The id of this boot.
+    pub boot: String,
+    /// Seconds since it booted.
+    pub uptime: String,
+    /// The launch it was set up for.
+    pub launch: LaunchId,
+    /// What `uname -m` says.
+    pub machine: String,
+    /// What `uname -r` says.
+    pub kernel: String,
+    /// The version of its Nix, where it has one.
+    pub nix: Option<String>,
+    /// What systemd says of `devbox.target`.
+    pub target: String,
+    /// The steps of its set-up.
+    pub status: Status,
+    /// The environment that is current for the project.
+    pub environment: Option<String>,
+    /// Its generation; 0 where there is none.
+    pub generation: u64,
+    /// Its fingerprint, from what Nix registered on the box.
+    pub fingerprint: Option<Fingerprint>,
+    /// How many store paths that is.
+    pub paths: u64,
+    /// How many bytes of NARs that is.
+    pub bytes: u64,
+}
+
+impl Facts {
+    /// Whether the set-up is over and well.
+    pub fn is_set_up(&self) -> bool {
+        self.target == "active"
+    }
+}
+
+/// Reads the answer of `facts.sh`.
+///
+/// # Errors
+/// [`Kind::Guest`] where it is no such answer.
+pub fn parse_facts(text: &str) -> Result<Facts> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::new(Kind::Guest, "the box answers with something that is no description of it")
+            .detail(text.chars().take(200).collect::<String>())
+            .hint("it may have been set up by another version of devbox: `devbox down`, then `devbox up`")
+            .caused_by(e)
+    })
+}
+
+/// Asks a box what it is and has.
+///
+/// # Errors
+/// [`Kind::Guest`] when it can't be reached or does not answer.
+pub async fn ask(guest: &Guest, project: &ProjectName) -> Result<Facts> {
+    let output = guest.check(&[script("facts").as_str(), project.as_str()]).await?;
+    parse_facts(&output.text())
+}
+
+/// Which of these store paths the box lacks, in one round trip for any number of them.
+///
+/// # Errors
+/// [`Kind::Guest`] when it can't be reached or does not answer.
+pub async fn missing(guest: &Guest, paths: &[String]) -> Result<Vec<String>> {
+    let output = guest.checked(&guest.command(&[script("missing")]).input(paths.join("\n"))).await?;
+    Ok(output.text().lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_box_without_an_environment() {
+        let facts = parse_facts(
+            r#"{"boot":"b","uptime":"1.2","launch":"00000000000000000000000000000001","machine":"x86_64","kernel":"6","nix":null,
+                "target":"active","status":{"steps":[]},"environment":null,"generation":0,"fingerprint":null,"paths":0,"bytes":0}"#,
+        )
+        .unwrap();
+        assert!(facts.is_set_up());
+        assert_eq!(facts.environment, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".{0,200}") {
+            drop(parse_facts(&text));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What this machine has asked for and may be paying for.
+//!
+//! One file for each launch, written whole and synced: the intent before anything billable is asked
+//! for, the id right after the answer. A file that can't be read is an error, never "no instance".
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, OrFail, Result, tick};
+use crate::events::Events;
+use crate::names::{BoxName, InstanceId, LaunchId, ProjectName, System, VolumeName};
+use crate::nix::Fingerprint;
+use crate::paths::{Paths, make_private, write_atomic};
+
+/// How long to wait for another devbox that works on the same box.
+const LOCK_PATIENCE: Duration = Duration::from_secs(600);
+
+/// One launch, from the intent to the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Our id of it, which the instance carries as a tag.
+    pub launch: LaunchId,
+    /// The name of the box.
+    pub name: BoxName,
+    /// The project it was launched for.
+    pub project: ProjectName,
+    /// The folder of that project.
+    pub root: PathBuf,
+    /// The provider, as the configuration names it.
+    pub provider: String,
+    /// What the box runs.
+    pub system: System,
+    /// The volume attached to it.
+    pub volume: VolumeName,
+    /// The public half of its ssh host key, as in a known_hosts file.
+    pub host_key: String,
+    /// When it was asked for.
+    pub asked: Timestamp,
+    /// The provider's id, once it answered.
+    pub instance: Option<InstanceId>,
+    /// Where ssh answers, once known.
+    pub address: Option<IpAddr>,
+    /// What an hour costs, in US cents, as it was at launch.
+    pub cents_per_hour: Option<u32>,
+    /// When it was first ready.
+    pub ready: Option<Timestamp>,
+    /// The environment last made current on it.
+    pub fingerprint: Option<Fingerprint>,
+    /// When it was ended, or found to be gone.
+    pub ended: Option<Timestamp>,
+}
+
+impl Entry {
+    /// Whether it may still be billed.
+    pub fn is_open(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// What it has cost until `now`, in US cents. Billed by the minute, begun minutes in full.
+    pub fn cents_until(&self, now: Timestamp) -> Option<u64> {
+        let until = self.ended.unwrap_or(now);
+        let seconds = u64::try_from(until.as_second() - self.asked.as_second()).unwrap_or(0);
+        let minutes = seconds.div_ceil(60);
+        Some((minutes * u64::from(self.cents_per_hour?)).div_ceil(60))
+    }
+}
+
+/// The journal of this machine.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    locks: PathBuf,
+}
+
+impl Journal {
+    /// The journal in the state folder. Nothing is made until something is written.
+    pub fn new(paths: &Paths) -> Self {
+        Self { folder: paths.state.join("journal"), locks: paths.state.join("locks") }
+    }
+
+    fn file(&self, launch: LaunchId) -> PathBuf {
+        self.folder.join(format!("{launch}.json"))
+    }
+
+    /// Writes an entry. Afterwards it is on disk, whole.
+    ///
+    /// # Errors
+    /// When the disk refuses; the entry as it was before is still there then.
+    pub fn write(&self, entry: &Entry) -> Result<()> {
+        make_private(&self.folder)?;
+        let file = self.file(entry.launch);
+        let mut text = serde_json::to_vec_pretty(entry).or_fail(|| format!("can't write {}", tick(&file)))?;
+        text.push(b'\n');
+        write_atomic(&file, &text, 0o600).map_err(|e| {
+            e.hint("the journal is how devbox knows what you pay for: free some space, then run the command again")
+        })
+    }
+
+    /// Every launch, oldest first.
+    ///
+    /// # Errors
+    /// When the folder or one of its files can't be read. A launch that can't be read may be one
+    /// that bills.
+    pub fn read(&self) -> Result<Vec<Entry>> {
+        let what = || format!("can't read the journal {}", tick(&self.folder));
+        let listing = match std::fs::read_dir(&self.folder) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.or_fail(what)?,
+        };
+        let mut entries = Vec::new();
+        for file in listing {
+            let path = file.or_fail(what)?.path();
+            if path.extension().is_some_and(|e| e == "json") {
+                let text =
+                    std::fs::read_to_string(&path).or_fail(|| format!("can't read {}", tick(&path)))?;
+                entries.push(parse_entry(&text, &path)?);
+            }
+        }
+        entries.sort_by_key(|e: &Entry| (e.asked, e.launch));
+        Ok(entries)
+    }
+
+    /// The launches that may still be billed, oldest first.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn open(&self) -> Result<Vec<Entry>> {
+        Ok(self.read()?.into_iter().filter(Entry::is_open).collect())
+    }
+
+    /// The open launch of a box.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of_box(&self, name: &BoxName) -> Result<Option<Entry>> {
+        Ok(self.open()?.into_iter().rfind(|e| e.name == *name))
+    }
+
+    /// Marks a launch as ended now.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn end(&self, entry: &Entry) -> Result<()> {
+        self.write(&Entry { ended: Some(Timestamp::now()), ..entry.clone() })
+    }
+
+    /// The right to change a box: one devbox at a time. Waits for the other one, saying so.
+    ///
+    /// # Errors
+    /// When the other one is not done in ten minutes.
+    pub async fn lock(&self, name: &BoxName, verb: &str, events: &Events) -> Result<Lock> {
+        make_private(&self.locks)?;
+        let path = self.locks.join(format!("{name}.lock"));
+        let what = || format!("can't lock {}", tick(&path));
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).or_fail(what)?;
+        let began = Instant::now();
+        let mut said = false;
+        loop {
+            match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(Error::new(Kind::Failed, what()).caused_by(e)),
+            }
+            let holder = std::fs::read_to_string(&path).or_fail(what)?;
+            let holder = if holder.trim().is_empty() { "another devbox" } else { holder.trim() };
+            if !said {
+                events.info(format!("waiting for {holder}, which is working on `{name}`"));
+                said = true;
+            }
+            if began.elapsed() > LOCK_PATIENCE {
+                return Err(Error::new(
+                    Kind::Failed,
+                    format!("{holder} has been working on `{name}` for ten minutes"),
+                )
+                .hint("end it, then run the command again: it continues where that one stopped"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        std::fs::write(&path, format!("`devbox {verb}` (process {})", std::process::id())).or_fail(what)?;
+        Ok(Lock { _file: file })
+    }
+}
+
+/// The right to change a box, until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Lock {
+    _file: File,
+}
+
+fn parse_entry(text: &str, path: &Path) -> Result<Entry> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::new(Kind::Failed, format!("the journal file {} is damaged", tick(path)))
+            .hint("it may stand for a box that bills: `devbox list instances` shows what runs; then move the file away")
+            .caused_by(e)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry() -> Entry {
+        Entry {
+            launch: LaunchId::random(),
+            name: "hello".parse().unwrap(),
+            project: "hello".parse().unwrap(),
+            root: "/p".into(),
+            provider: "local".into(),
+            system: System::X86_64Linux,
+            volume: "devbox".parse().unwrap(),
+            host_key: "ssh-ed25519 AAAA".into(),
+            asked: Timestamp::from_second(1_800_000_000).unwrap(),
+            instance: None,
+            address: None,
+            cents_per_hour: Some(149),
+            ready: None,
+            fingerprint: None,
+            ended: None,
+        }
+    }
+
+    fn journal(dir: &Path) -> Journal {
+        Journal { folder: dir.join("journal"), locks: dir.join("locks") }
+    }
+
+    #[test]
+    fn an_open_launch_is_found_and_an_ended_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(dir.path());
+        let entry = entry();
+        assert!(journal.open().unwrap().is_empty());
+        journal.write(&entry).unwrap();
+        assert_eq!(journal.of_box(&entry.name).unwrap(), Some(entry.clone()));
+        journal.end(&entry).unwrap();
+        assert_eq!(journal.of_box(&entry.name).unwrap(), None);
+        assert_eq!(journal.read().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(dir.path());
+        journal.write(&entry()).unwrap();
+        std::fs::write(journal.folder.join("x.json"), "{").unwrap();
+        let error = journal.open().unwrap_err();
+        assert!(error.to_string().contains("x.json"), "{error}");
+        assert!(!error.hints().is_empty());
+    }
+
+    #[test]
+    fn a_begun_minute_is_paid() {
+        let entry = entry();
+        let after = |s: i64| entry.cents_until(Timestamp::from_second(entry.asked.as_second() + s).unwrap());
+        assert_eq!(after(0), Some(0));
+        assert_eq!(after(1), Some(3));
+        assert_eq!(after(3600), Some(149));
+    }
+
+    #[test]
+    fn two_locks_on_one_box_wait_for_one_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(dir.path());
+        let name: BoxName = "hello".parse().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let first = journal.lock(&name, "up", &Events::silent()).await.unwrap();
+            let silent = Events::silent();
+            let second = journal.lock(&name, "up", &silent);
+            let second = tokio::time::timeout(Duration::from_millis(300), second);
+            assert!(second.await.is_err(), "the second lock was given while the first was held");
+            drop(first);
+            let third = journal.lock(&name, "down", &Events::silent()).await.unwrap();
+            drop(third);
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "(.|\n){0,200}") {
+            drop(parse_entry(&text, Path::new("x")));
+        }
+    }
+}
