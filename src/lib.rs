@@ -5,6 +5,8 @@
 //! file that spawns), [`paths`], [`journal`], [`provider`], [`ssh`], [`guest`], [`transfer`].
 //! **Talks to people**: [`ui`], fed by [`events`]. [`commands`] tells the stories.
 
+pub mod cli;
+pub mod commands;
 pub mod env;
 pub mod error;
 pub mod events;
@@ -14,7 +16,9 @@ pub mod journal;
 pub mod names;
 pub mod nix;
 pub mod paths;
+pub mod plan;
 pub mod process;
 pub mod provider;
 pub mod ssh;
 pub mod transfer;
+pub mod ui;

@@ -1,2 +1,65 @@
 //! Parse, context, run, exit code.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use devbox::cli::{Cli, Command};
+use devbox::commands::{self, Context};
+use devbox::error::{Error, Kind, Result};
+use devbox::paths::Paths;
+use devbox::ui::{Options, Ui};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ui = Ui::new(options(&cli));
+    let cx =
+        match Paths::from_env().and_then(|paths| Context::new(&cli.global, paths, Ui::new(options(&cli)))) {
+            Ok(cx) => cx,
+            Err(e) => return failed(&ui, &e),
+        };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&ui, &Error::new(Kind::Failed, "can't start").caused_by(e)),
+    };
+    match runtime.block_on(until_interrupted(&cx, &cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => failed(&cx.ui, &e),
+    }
+}
+
+fn options(cli: &Cli) -> Options {
+    let Cli { global, command } = cli;
+    let yes = match command {
+        Command::Up(args) => args.yes,
+        Command::Down(args) => args.yes,
+        _ => false,
+    };
+    Options {
+        json: global.json,
+        quiet: global.quiet,
+        verbose: global.verbose,
+        no_progress: global.no_progress,
+        color: global.color,
+        yes,
+    }
+}
+
+fn failed(ui: &Ui, error: &Error) -> ExitCode {
+    ui.error(error);
+    ExitCode::from(error.kind().exit_code())
+}
+
+/// Runs the command until it is done, or until Ctrl-C or SIGTERM. What is dropped then ends its
+/// children; what is on disk lets the next command continue.
+async fn until_interrupted(cx: &Context, command: &Command) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let unheard = |e: std::io::Error| Error::new(Kind::Failed, "can't listen for signals").caused_by(e);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+    tokio::select! {
+        done = commands::run(cx, command) => return done,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Err(commands::interrupted(cx))
+}

@@ -154,6 +154,9 @@ pub trait Provider {
     /// [`Kind::Provider`](crate::error::Kind::Provider).
     async fn list(&self) -> Result<Vec<Instance>>;
 
+    /// How long a volume may take to appear on a guest that is up.
+    fn volume_wait(&self) -> std::time::Duration;
+
     /// The volume of that name, if it exists.
     ///
     /// # Errors

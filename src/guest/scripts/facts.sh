@@ -8,7 +8,9 @@ project=$1
 nix=null env=null generation=0 print=null paths=0 bytes=0
 if version=$(nix-store --version 2>&1); then
   nix=$(json "${version##* }")
-  if link=$(readlink "$profiles/$project") && target=$(readlink -f "$profiles/$project"); then
+  # Without the script that enters it an environment is not current yet.
+  if link=$(readlink "$profiles/$project") && target=$(readlink -f "$profiles/$project") &&
+    [[ -r $shells/${target##*/}.sh ]]; then
     env=$(json "$target")
     generation=${link%-link}
     generation=${generation##*-}

@@ -2,7 +2,8 @@
 # shell.sh [PROJECT [COMMAND …]]: enters the dev shell of PROJECT, without evaluation and without
 # network. Without COMMAND it talks to a person. Without PROJECT there must be just one.
 #
-#   shell.sh PROJECT -c TEXT     runs TEXT as the shell's own language
+#   shell.sh PROJECT -c TEXT       runs TEXT as the shell's own language
+#   shell.sh PROJECT -- COMMAND …  runs COMMAND, whatever it is called
 set -euo pipefail
 shells=/nix/var/devbox/shells
 profiles=/nix/var/nix/profiles/devbox
@@ -40,6 +41,7 @@ elif [[ $1 == -c ]]; then
   # shellcheck disable=SC2016 # for the shell that is started
   exec "$run_bash" --noprofile --norc -c '. "$1"; eval "$2"' devbox "$enter" "${2-}"
 else
+  [[ $1 != -- ]] || shift
   # shellcheck disable=SC2016 # for the shell that is started
   exec "$run_bash" --noprofile --norc -c '. "$1"; shift; exec -- "$@"' devbox "$enter" "$@"
 fi

@@ -1,0 +1,237 @@
+//! The command line. The doc comments are the manual.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::ui::ColorChoice;
+
+/// Rent a GPU box that feels like your own laptop.
+///
+/// In a project with a Nix flake, `devbox up` gives you a box whose /nix and /home outlive it, and
+/// whose dev shell is the one of your flake. `devbox ssh` takes you into it, `devbox down` ends it;
+/// environment and data stay on the volume, and the next `devbox up` finds them there.
+#[derive(Debug, Parser)]
+#[command(
+    name = "devbox",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 the environment could not be built, 4 the provider refused,
+5 the box can't be reached or set up, 6 the environment differs from what it must be, 7 the volume is held by
+another box, missing or damaged, 130 interrupted. `devbox ssh` and `devbox run` pass on the exit code of what they
+run, and ssh's 255."
+)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print data as one JSON document; long work prints one event a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say only warnings and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; twice: every event
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// Print plain lines instead of moving ones
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Read this file instead of the user's configuration
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Run as if started in this folder
+    #[arg(short = 'C', global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Set a configuration key for this run, over files and environment
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write `devbox.toml`, and a flake where there is none
+    Init(Init),
+    /// Bring up a box with the project's dev shell
+    Up(Up),
+    /// Bring a box to rest and end it
+    Down(Down),
+    /// Open the dev shell on a box
+    Ssh(Ssh),
+    /// Run a command in the dev shell on a box
+    Run(Run),
+    /// Show the boxes of this machine
+    Status(Status),
+    /// List what the provider has
+    List(List),
+    /// Wait until a box is ready, or gone
+    Wait(Wait),
+    /// Print each setting and where it comes from
+    Config(Config),
+    /// Check what devbox needs on this machine
+    Doctor(Doctor),
+    /// Print the completion script of a shell
+    Completions(Completions),
+}
+
+/// Write `devbox.toml`, and a flake where there is none.
+///
+/// Nothing that exists is overwritten.
+#[derive(Args, Debug)]
+pub struct Init {
+    /// What the project is called; without it, as its folder
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// Bring up a box with the project's dev shell.
+///
+/// Builds the dev shell here while the box is launched, moves what the box lacks, makes it current
+/// there, and writes the ssh configuration. On a box that is up and current nothing changes. After
+/// any interruption `devbox up` continues, and never launches a second box.
+#[derive(Args, Debug)]
+pub struct Up {
+    /// The box; without it, the one of the project
+    pub name: Option<String>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Answer every question with yes
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Bring a box to rest and end it.
+///
+/// Stops the Nix daemon, unmounts home and store, syncs the volume, and then terminates. Refuses
+/// while somebody works on the box. What is on the volume stays.
+#[derive(Args, Debug)]
+pub struct Down {
+    /// The box, or the provider's id of an instance; without it, the box of the project
+    #[arg(conflicts_with = "all")]
+    pub name: Option<String>,
+    /// Every box that this machine launched
+    #[arg(long)]
+    pub all: bool,
+    /// End what is busy, and end the box even when it can't be brought to rest: what is not saved is lost
+    #[arg(long)]
+    pub force: bool,
+    /// Answer every question with yes
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Open the dev shell on a box.
+///
+/// With a command, its words are joined by blanks and run by the dev shell's bash, as ssh does it;
+/// `devbox run` takes the words as they are.
+#[derive(Args, Debug)]
+pub struct Ssh {
+    /// The box; without it, the one of the project
+    pub name: Option<String>,
+    /// The login shell instead of the dev shell
+    #[arg(long)]
+    pub plain: bool,
+    /// What to run instead of a shell
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// Run a command in the dev shell on a box.
+///
+/// The words arrive as they are. Standard input, exit code and signals pass as with ssh.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The box; without it, the one of the project
+    #[arg(long = "box", value_name = "NAME")]
+    pub name: Option<String>,
+    /// What to run
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// Show the boxes of this machine.
+///
+/// Asks the provider and each box. What only the journal knows is shown too: a provider that can't
+/// be reached does not mean that nothing runs.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Only this box
+    pub name: Option<String>,
+}
+
+/// List what the provider has.
+#[derive(Args, Debug)]
+pub struct List {
+    /// What to list
+    #[command(subcommand)]
+    pub what: Listed,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Listed {
+    /// Instances, ours or not
+    Instances,
+}
+
+/// Wait until a box is ready, or gone.
+#[derive(Args, Debug)]
+pub struct Wait {
+    /// The box; without it, the one of the project
+    pub name: Option<String>,
+    /// What to wait for
+    #[arg(long = "for", value_enum, default_value_t, value_name = "STATE")]
+    pub state: Awaited,
+    /// How long, such as `30s`, `10min`
+    #[arg(long, default_value = "10min", value_name = "TIME")]
+    pub timeout: String,
+}
+
+/// What can be waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Awaited {
+    /// ssh answers and the set-up is done
+    #[default]
+    Ready,
+    /// Nothing is billed any more
+    Gone,
+}
+
+/// Print each setting and where it comes from.
+#[derive(Args, Debug)]
+pub struct Config {}
+
+/// Check what devbox needs on this machine.
+///
+/// Each line names what is needed, what was found, and the command that fixes it. Exit code 1 when
+/// something needed is missing.
+#[derive(Args, Debug)]
+pub struct Doctor {}
+
+/// Print the completion script of a shell.
+///
+/// For example: `devbox completions bash > ~/.local/share/bash-completion/completions/devbox`
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,158 @@
+//! What every command starts from.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::Global;
+use crate::config::{self, Config, Project, Resolved};
+use crate::error::{Error, Kind, OrFail, Result, tick};
+use crate::guest::user_data::USER;
+use crate::journal::{Entry, Journal};
+use crate::names::BoxName;
+use crate::paths::Paths;
+use crate::provider::Provider;
+use crate::provider::local::{LocalConfig, LocalProvider};
+use crate::ssh::host::Files;
+use crate::ssh::{Guest, Host};
+use crate::ui::Ui;
+
+/// What every command starts from.
+pub struct Context {
+    /// Where things are on this machine.
+    pub paths: Paths,
+    /// Where to talk.
+    pub ui: Ui,
+    /// The folder to start from.
+    pub dir: PathBuf,
+    /// The journal.
+    pub journal: Journal,
+    flags: config::Flags,
+}
+
+impl Context {
+    /// What the global options say.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when there is no such folder, or a `--set` is no `KEY=VALUE`.
+    pub fn new(global: &Global, paths: Paths, ui: Ui) -> Result<Self> {
+        let here = std::env::current_dir().or_fail(|| "can't tell the current folder".into())?;
+        let dir = match &global.dir {
+            None => here,
+            Some(dir) => std::fs::canonicalize(here.join(dir))
+                .or_kind(Kind::Usage, || format!("can't go to the folder {}", tick(dir)))?,
+        };
+        let flags = config::Flags::new(global.config.clone(), &global.set)?;
+        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, flags })
+    }
+
+    /// The project of the folder, and its configuration.
+    ///
+    /// # Errors
+    /// When there is no flake here or above, or the configuration is wrong.
+    pub fn project(&self) -> Result<(Project, Config)> {
+        let project = Project::find(&self.dir)?;
+        let config = config::load(&self.paths, Some(&project.root), &self.flags)?.config;
+        Ok((project, config))
+    }
+
+    /// The configuration, with the project's where there is one.
+    ///
+    /// # Errors
+    /// When the configuration is wrong.
+    pub fn resolved(&self) -> Result<Resolved> {
+        let project = Project::find(&self.dir).ok();
+        config::load(&self.paths, project.as_ref().map(|p| p.root.as_path()), &self.flags)
+    }
+
+    /// The provider that the configuration names.
+    pub fn provider(&self, config: &Config) -> Box<dyn Provider> {
+        match config.box_.provider {
+            config::ProviderKind::Local => Box::new(self.local(config)),
+        }
+    }
+
+    /// The local provider, for `doctor`, which looks closer.
+    pub fn local(&self, config: &Config) -> LocalProvider {
+        LocalProvider::new(LocalConfig {
+            state: self.paths.state.join("local"),
+            cache: self.paths.cache.clone(),
+            volumes: config.local.volumes.clone(),
+        })
+    }
+
+    /// The box that is meant: the named one; without a name the one of the project here, or else
+    /// the only one there is. Only boxes of the journal.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when there is none, or more than one could be meant.
+    pub fn chosen(&self, name: Option<&str>) -> Result<Entry> {
+        let open = self.journal.open()?;
+        if let Some(name) = name {
+            if let Some(entry) = open.iter().find(|e| e.instance.as_ref().is_some_and(|i| i.0 == name)) {
+                return Ok(entry.clone());
+            }
+            let name: BoxName = name.parse()?;
+            return open.into_iter().rfind(|e| e.name == name).ok_or_else(|| no_such_box(name.as_str()));
+        }
+        if let Ok(project) = Project::find(&self.dir) {
+            let config = config::load(&self.paths, Some(&project.root), &self.flags)?.config;
+            if let Some(entry) = open.iter().rfind(|e| e.name == config.box_.name) {
+                return Ok(entry.clone());
+            }
+            let mut of_project = open.iter().filter(|e| e.root == project.root);
+            return match (of_project.next(), of_project.next()) {
+                (Some(entry), None) => Ok(entry.clone()),
+                (Some(_), Some(_)) => Err(ambiguous(&open)),
+                (None, _) => Err(no_such_box(config.box_.name.as_str())),
+            };
+        }
+        match open.as_slice() {
+            [entry] => Ok(entry.clone()),
+            [] => Err(Error::new(Kind::Usage, "this machine has no box up")
+                .hint("`devbox up` in a project brings one")),
+            _ => Err(ambiguous(&open)),
+        }
+    }
+
+    /// The guest of a launch, when its address is known. Refreshes what ssh reads about it.
+    ///
+    /// # Errors
+    /// [`Kind::Guest`] when the address is not known yet.
+    pub async fn guest(&self, entry: &Entry, config: &Config) -> Result<Guest> {
+        let Some(address) = entry.address else {
+            return Err(Error::new(Kind::Guest, format!("the address of `{}` is not known yet", entry.name))
+                .hint(format!("`devbox up {}` continues where it stopped", entry.name)));
+        };
+        let key = crate::ssh::keys::login(&self.paths, config.ssh.key.as_deref()).await?;
+        let host = Host {
+            name: entry.name.clone(),
+            address,
+            user: USER.to_owned(),
+            key: key.private,
+            host_key: entry.host_key.clone(),
+            launch: entry.launch,
+            forward_agent: config.ssh.forward_agent,
+        };
+        self.paths.make_runtime()?;
+        let files = Files::new(&self.paths, &entry.name);
+        files.write_people(&host)?;
+        Guest::new(&host, files)
+    }
+
+    /// The folder of the GC roots of a project's environment.
+    pub fn roots(&self, root: &Path, system: crate::names::System) -> PathBuf {
+        let name = format!("{:08x}-{system}", crate::paths::short_hash(root));
+        self.paths.state.join("roots").join(name)
+    }
+}
+
+/// The error when nothing of that name is open in the journal.
+pub fn no_such_box(name: &str) -> Error {
+    Error::new(Kind::Usage, format!("no box called `{name}` is up"))
+        .hint(format!("`devbox up {name}` brings it up; `devbox status` shows what there is"))
+}
+
+fn ambiguous(open: &[Entry]) -> Error {
+    Error::new(Kind::Usage, format!("{} boxes could be meant", open.len()))
+        .details(open.iter().map(|e| format!("{}  ({})", e.name, e.root.display())))
+        .hint("name one of them")
+}

@@ -1,0 +1,54 @@
+//! `devbox ssh`: the dev shell on a box.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use crate::cli::Ssh;
+use crate::commands::Context;
+use crate::error::Result;
+use crate::guest::script;
+use crate::journal::Entry;
+use crate::process::shell_quote;
+use crate::ssh::Guest;
+
+/// How long a box that was up may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs `devbox ssh`: becomes ssh, so exit code and signals are its own.
+///
+/// # Errors
+/// [`Kind::Guest`](crate::error::Kind::Guest) when the box can't be reached.
+pub async fn run(cx: &Context, args: &Ssh) -> Result<()> {
+    let (entry, guest) = connect(cx, args.name.as_deref()).await?;
+    let text = args.command.join(" ");
+    let terminal =
+        std::io::stdin().is_terminal() && (args.command.is_empty() || std::io::stdout().is_terminal());
+    let shell = script("shell");
+    let project = entry.project.as_str();
+    Err(match (args.plain, args.command.is_empty()) {
+        (true, true) => guest.talk(terminal, &["exec", "bash", "-l"]),
+        // As ssh does it: the words joined, for the login shell to read.
+        (true, false) => guest.talk(terminal, &["bash", "-c", &text]),
+        (false, true) => guest.talk(terminal, &[shell.as_str(), project]),
+        (false, false) => guest.talk(terminal, &[shell.as_str(), project, "-c", &text]),
+    })
+}
+
+/// The box that is meant, with an open connection.
+///
+/// # Errors
+/// [`Kind::Guest`](crate::error::Kind::Guest) when it can't be reached.
+pub async fn connect(cx: &Context, name: Option<&str>) -> Result<(Entry, Guest)> {
+    let entry = cx.chosen(name)?;
+    let config = cx.resolved()?.config;
+    let guest = cx.guest(&entry, &config).await?;
+    if !guest.is_connected().await {
+        guest.wait_for_ssh(PATIENCE, async || Ok(())).await.map_err(|e| {
+            e.hint(format!(
+                "`devbox up {}` brings it back, `devbox status` tells whether it runs",
+                shell_quote(entry.name.as_str())
+            ))
+        })?;
+    }
+    Ok((entry, guest))
+}

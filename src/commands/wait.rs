@@ -1,0 +1,65 @@
+//! `devbox wait`: until a box is ready, or gone.
+
+use std::time::{Duration, Instant};
+
+use crate::cli::{Awaited, Wait};
+use crate::commands::Context;
+use crate::config::parse_duration;
+use crate::error::{Error, Kind, Result};
+use crate::guest::facts;
+use crate::plan::up::instance_of;
+use crate::provider::InstanceStatus;
+
+const STEP: Duration = Duration::from_millis(500);
+
+/// Runs `devbox wait`.
+///
+/// # Errors
+/// [`Kind::Guest`] when the time is up, or a box that is to be ready is gone.
+pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
+    let patience = parse_duration(&args.timeout)?;
+    let entry = match cx.chosen(args.name.as_deref()) {
+        Ok(entry) => entry,
+        // What no journal knows and no name is wrong about is gone.
+        Err(e) if args.state == Awaited::Gone && e.message().starts_with("no box called") => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let config = cx.resolved()?.config;
+    let provider = cx.provider(&config);
+    let name = &entry.name;
+    let began = Instant::now();
+    let mut last = String::from("it was not asked yet");
+    while began.elapsed() < patience {
+        let entry = cx.journal.open()?.into_iter().find(|e| e.launch == entry.launch);
+        let instances = provider.list().await?;
+        let instance = entry.as_ref().and_then(|e| instance_of(e, &instances));
+        let gone =
+            instance.is_none_or(|i| matches!(i.status, InstanceStatus::Terminated | InstanceStatus::Dead));
+        match (args.state, entry, gone) {
+            (Awaited::Gone, _, true) => return Ok(()),
+            (Awaited::Gone, ..) => "it still runs".clone_into(&mut last),
+            (Awaited::Ready, _, true) | (Awaited::Ready, None, _) => {
+                return Err(
+                    Error::new(Kind::Guest, format!("`{name}` is gone")).hint(format!("`devbox up {name}`"))
+                );
+            }
+            (Awaited::Ready, Some(entry), false) => {
+                let asked = async { facts::ask(&cx.guest(&entry, &config).await?, &entry.project).await };
+                match tokio::time::timeout(patience.saturating_sub(began.elapsed()), asked).await {
+                    Ok(Ok(facts)) if facts.is_set_up() => return Ok(()),
+                    Ok(Ok(facts)) => match facts.status.failed() {
+                        Some(step) => return Err(crate::guest::bootstrap::failed_step(name.as_str(), step)),
+                        None => "it is setting up".clone_into(&mut last),
+                    },
+                    Ok(Err(e)) => last = e.to_string(),
+                    Err(_) => "it did not answer".clone_into(&mut last),
+                }
+            }
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    let state = if args.state == Awaited::Gone { "gone" } else { "ready" };
+    Err(Error::new(Kind::Guest, format!("`{name}` was not {state} within {}", args.timeout))
+        .detail(last)
+        .hint("`devbox status` tells more"))
+}
