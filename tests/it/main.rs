@@ -1,0 +1,3 @@
+//! Everything tested from the outside, in one binary so that it links once.
+
+mod local_provider;
