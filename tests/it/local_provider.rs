@@ -246,7 +246,12 @@ fn two_boxes_at_once_live_their_lives_and_leave_nothing() {
             );
             assert_eq!(stage.run(address, LOOP).await, name);
             stage.run(address, "sudo losetup --find --show /lambda/nfs/data/store-of-$(hostname).img").await;
-            stage.run(address, "sudo truncate -s 1M /root/own.img && sudo losetup -f /root/own.img").await;
+            stage
+                .run(
+                    address,
+                    "sudo truncate -s 1M /root/store-of-own.img && sudo losetup -f /root/store-of-own.img",
+                )
+                .await;
         }
         assert!(stage.path("volumes/data/store-of-one.img").exists());
 
@@ -351,6 +356,41 @@ fn a_box_whose_nspawn_was_killed_can_be_ended_and_launched_over() {
         assert_eq!(stage.provider.list().await.unwrap().len(), 1);
         stage.terminate(&second.id).await;
         assert_gone(&stage, &second.id).await;
+    });
+}
+
+#[test]
+fn a_launch_or_an_end_cut_off_at_any_moment_is_listed_and_can_be_ended() {
+    block(async {
+        let stage = Stage::new().await;
+        // So that the root filesystem is there and the moments are those of the launch itself.
+        let first = stage.launch("first").await;
+        stage.terminate(&first.id).await;
+        for moment in (0..=150).step_by(10).map(Duration::from_millis) {
+            let request = stage.request("cut").await;
+            let launch = stage.provider.launch(&request, &stage.events);
+            let launched = tokio::time::timeout(moment, launch).await;
+            if let Ok(launched) = launched {
+                launched.unwrap().keep();
+            }
+            let all = stage.provider.list().await.unwrap();
+            let Some(cut) = all.first() else { continue };
+            assert_eq!((all.len(), cut.launch), (1, Some(request.launch)), "{moment:?}");
+            assert!(
+                matches!(cut.status, InstanceStatus::Dead | InstanceStatus::Active),
+                "{moment:?} {cut:?}"
+            );
+
+            // What is left does not hinder the same launch.
+            let again = stage.provider.launch(&request, &stage.events).await.map_err(tell).unwrap().keep();
+            assert_eq!((&again.id, &again.status), (&cut.id, &InstanceStatus::Active), "{moment:?}");
+            let end = stage.provider.terminate(&cut.id, &stage.events);
+            if let Ok(ended) = tokio::time::timeout(moment, end).await {
+                ended.unwrap();
+            }
+            stage.terminate(&cut.id).await;
+            assert_gone(&stage, &cut.id).await;
+        }
     });
 }
 

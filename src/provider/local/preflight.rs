@@ -19,7 +19,7 @@ pub struct Missing {
 }
 
 /// A program, the Debian package it is in, and what it is for.
-const TOOLS: [(&str, &str, &str); 9] = [
+const TOOLS: [(&str, &str, &str); 10] = [
     ("systemd-nspawn", "systemd-container", "runs the box"),
     ("mmdebstrap", "mmdebstrap", "makes the box's root filesystem"),
     ("ip", "iproute2", "makes the box's network"),
@@ -28,6 +28,7 @@ const TOOLS: [(&str, &str, &str); 9] = [
     ("umount", "mount", "unmounts the box's root"),
     ("mke2fs", "e2fsprogs", "makes disk images"),
     ("ssh", "openssh-client", "logs into the box"),
+    ("flock", "util-linux", "lets one devbox at a time make the root filesystem"),
     ("setsid", "util-linux", "lets the box outlive devbox"),
 ];
 

@@ -59,13 +59,19 @@ pub(super) async fn ready(cache: &Path, system: System, events: &Events) -> Resu
 
 /// Makes it in `partial` and renames it to `done` when it is whole and on disk.
 async fn make(partial: &Path, done: &Path, phase: &Running) -> Result<()> {
+    // A devbox that was killed leaves its recipe running: that holds this lock until it ends, which it
+    // does soon, since nobody reads what it says.
+    let recipe_lock = partial.with_extension("recipe-lock");
+    drop(lock::take(&recipe_lock, || phase.doing("waiting for a recipe that was cut off")).await?);
     discard(partial).await?;
     crate::paths::make_private(partial)?;
     let (script, root) = (partial.join("recipe.sh"), partial.join("root"));
     std::fs::write(&script, RECIPE).or_fail(|| format!("can't write {}", tick(&script)))?;
 
     phase.doing("the first local box takes about a minute more");
-    let recipe = Cmd::new("sh")
+    let recipe = Cmd::new("flock")
+        .arg(&recipe_lock)
+        .arg("sh")
         .arg(&script)
         .env("ROOT", &root)
         .env("SUITE", SUITE)

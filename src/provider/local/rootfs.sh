@@ -31,7 +31,7 @@ mask systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-onli
     systemd-resolved.service systemd-timesyncd.service ssh.socket \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer man-db.timer \
     e2scrub_all.timer e2scrub_reap.service systemd-firstboot.service \
-    console-getty.service getty.target systemd-pcrphase.service systemd-udev-trigger.service
+    console-getty.service getty.target dev-hugepages.mount sys-fs-fuse-connections.mount
 ln -sf /usr/lib/systemd/system/multi-user.target etc/systemd/system/default.target
 
 mkdir -p etc/cloud/cloud.cfg.d
@@ -56,6 +56,9 @@ CLOUD
 mkdir -p etc/systemd/journald.conf.d
 printf '[Journal]\nStorage=volatile\n' > etc/systemd/journald.conf.d/devbox.conf
 
+# As Ubuntu has it: Debian gives users no sbin folders.
+echo 'PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"' > etc/environment
+
 # Empty, not absent: an absent machine-id asks for a first-boot set-up.
 : > etc/machine-id
 : > etc/fstab
@@ -64,3 +67,6 @@ rm -f etc/resolv.conf
 rm -f etc/hostname etc/ssh/ssh_host_*
 rm -rf var/lib/cloud/seed var/lib/cloud/instance var/lib/cloud/instances
 mkdir -p lambda/nfs nix
+
+# Nothing here waits to be brought up to date at the first boot.
+touch etc/.updated var/.updated

@@ -3,6 +3,7 @@
 //! The order matters. Processes first, since all else is held by them; the record last, so that what
 //! could not be removed is still listed.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(super) async fn clear(place: &Place) -> Result<()> {
     detach_loops(place).await.map_err(|e| still_there(place, "loop devices on its volume", &e))?;
     groups.remove().await.map_err(|e| still_there(place, "its control groups", &e))?;
     network::detach(place.id(), digits(place)).await.map_err(|e| still_there(place, "its network", &e))?;
-    let nspawns = nspawns_leavings(place.id());
+    let nspawns = nspawns_leavings(place);
     let tops: Vec<PathBuf> = nspawns.iter().cloned().chain([place.dir().to_owned()]).collect();
     mounts::unmount_below(&tops).await.map_err(|e| still_there(place, "its mounts", &e))?;
     remove(&nspawns).await?;
@@ -61,10 +62,16 @@ async fn detach_loops(place: &Place) -> Result<()> {
     loops::Backing { root: &root, volume }.detach().await
 }
 
-/// What nspawn may have left of the box `id`: `propagate/ID`, `unix-export/ID` and their like.
-fn nspawns_leavings(id: &str) -> Vec<PathBuf> {
+/// What nspawn leaves of a box when it is killed: `propagate/ID` and its like, and the lock that is
+/// named by device and inode of the box's root, which has to be mounted still.
+fn nspawns_leavings(place: &Place) -> Vec<PathBuf> {
     let Ok(kinds) = std::fs::read_dir(NSPAWN_RUN) else { return Vec::new() };
-    kinds.flatten().map(|kind| kind.path().join(id)).filter(|path| path.exists()).collect()
+    let mut leavings: Vec<_> = kinds.flatten().map(|kind| kind.path().join(place.id())).collect();
+    if let Ok(root) = std::fs::metadata(place.root()) {
+        leavings.push(Path::new(NSPAWN_RUN).join(format!("locks/inode-{}:{}", root.dev(), root.ino())));
+    }
+    leavings.retain(|path| path.exists());
+    leavings
 }
 
 fn all_but_the_record(place: &Place) -> Result<Vec<PathBuf>> {
