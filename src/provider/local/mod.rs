@@ -1,1 +1,210 @@
 //! Boxes on this Linux machine: systemd-nspawn, the real cloud-init, a folder as the volume.
+//!
+//! Needs root. A local box shares this machine's kernel and user ids: it is there to try things out,
+//! and is no security boundary.
+
+mod boxes;
+mod cgroup;
+mod lock;
+mod loops;
+mod mounts;
+mod network;
+mod nspawn;
+mod preflight;
+mod rootfs;
+mod teardown;
+mod volumes;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::error::{Error, Kind, Result};
+use crate::events::Events;
+use crate::names::{InstanceId, System, VolumeName};
+use crate::provider::{Instance, InstanceStatus, LaunchRequest, Launched, Provider, Volume};
+
+use boxes::{Place, Record};
+use cgroup::Groups;
+pub use preflight::Missing;
+
+/// Where the local provider keeps things. All absolute.
+#[derive(Clone, Debug)]
+pub struct LocalConfig {
+    /// Its boxes. Lost, running boxes can no longer be listed.
+    pub state: PathBuf,
+    /// The root filesystem under every box: what can be made again.
+    pub cache: PathBuf,
+    /// The folder whose folders are the volumes.
+    pub volumes: PathBuf,
+}
+
+/// This machine as a provider.
+#[derive(Clone, Debug)]
+pub struct LocalProvider {
+    config: LocalConfig,
+}
+
+impl LocalProvider {
+    /// A provider that keeps things where `config` says. Touches nothing.
+    pub fn new(config: LocalConfig) -> Self {
+        Self { config }
+    }
+
+    /// All that this machine lacks for local boxes; touches nothing.
+    pub fn missing(&self) -> Vec<Missing> {
+        preflight::missing(&self.config.cache)
+    }
+
+    /// For fault injection: the box loses its power. Nothing is synced, unmounted or cleaned up; it is
+    /// [dead](InstanceStatus::Dead) afterwards.
+    ///
+    /// # Errors
+    /// [`Kind::Provider`] when its processes can't be killed.
+    pub async fn kill(&self, id: &InstanceId) -> Result<()> {
+        let place = Place::of(&self.boxes(), id)?;
+        Groups::of(place.id())?.kill().await.map_err(as_providers)
+    }
+
+    fn boxes(&self) -> PathBuf {
+        self.config.state.join("boxes")
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.config.state.join("lock")
+    }
+
+    /// Holds off everybody else who launches or ends boxes of this state folder.
+    async fn lock(&self, events: &Events) -> Result<lock::Lock> {
+        let waiting = || events.detail("waiting for another devbox to launch or end a local box");
+        lock::take(&self.lock_file(), waiting).await.map_err(as_providers)
+    }
+
+    fn describe(&self, place: &Place) -> Result<Instance> {
+        // The record before the processes: a box that starts in between is then booting, not dead.
+        let record = place.record();
+        let status = self.status(place, record.as_ref())?;
+        Ok(Instance {
+            id: InstanceId(place.id().to_owned()),
+            name: record.as_ref().map_or_else(|| place.id().to_owned(), |r| r.name.to_string()),
+            launch: record.as_ref().map(|r| r.launch),
+            status,
+            address: record.as_ref().and_then(nspawn::address),
+            system: record.as_ref().map(|r| r.system),
+            volume: record.as_ref().map(|r| r.volume.to_string()),
+            since: record.as_ref().map(|r| r.since),
+            cents_per_hour: Some(0),
+        })
+    }
+
+    fn status(&self, place: &Place, record: Option<&Record>) -> Result<InstanceStatus> {
+        if Groups::of(place.id())?.populated()? {
+            return Ok(InstanceStatus::Active);
+        }
+        // Not running and never seen running: under way if anybody is at it, else cut off.
+        let under_way = record.is_some_and(|r| !r.started) && lock::is_held(&self.lock_file())?;
+        Ok(if under_way { InstanceStatus::Booting } else { InstanceStatus::Dead })
+    }
+
+    /// The box at `place`, if it is up.
+    fn running(&self, place: &Place) -> Result<Option<Instance>> {
+        let up = place.record().is_some_and(|r| r.started) && Groups::of(place.id())?.populated()?;
+        if up { self.describe(place).map(Some) } else { Ok(None) }
+    }
+
+    /// Starts the box anew: what an earlier attempt left is removed, what this one makes is removed
+    /// again when it fails.
+    async fn launch_at(&self, place: &Place, request: &LaunchRequest, lower: &std::path::Path) -> Result<()> {
+        let mut record = Record {
+            launch: request.launch,
+            name: request.name.clone(),
+            system: request.system,
+            volume: request.volume.name.clone(),
+            folder: volumes::folder(&self.config.volumes, &request.volume.name),
+            since: Timestamp::now(),
+            address: None,
+            started: false,
+        };
+        if place.record().is_none() {
+            place.write(&record)?;
+        }
+        crate::failpoint::hit("local-recorded");
+        teardown::clear(place).await?;
+        place.write(&record)?;
+        let Err(failed) = nspawn::start(place, &mut record, request, lower).await else { return Ok(()) };
+        match teardown::tear_down(place).await {
+            Ok(()) => Err(failed),
+            Err(left) => Err(failed.detail(left.message().to_owned()).details(left.detail_lines().to_vec())),
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Provider for LocalProvider {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn default_system(&self) -> Result<System> {
+        preflight::native().ok_or_else(|| {
+            let machine = rustix::system::uname();
+            let machine = machine.machine().to_string_lossy();
+            Error::new(Kind::Provider, format!("local boxes don't run on the processor `{machine}`"))
+        })
+    }
+
+    async fn check(&self) -> Result<()> {
+        preflight::render_error(&self.missing()).map_or(Ok(()), Err)
+    }
+
+    async fn list(&self) -> Result<Vec<Instance>> {
+        let places = Place::all(&self.boxes())?;
+        places.iter().map(|place| self.describe(place)).collect::<Result<_>>().map_err(as_providers)
+    }
+
+    async fn volume(&self, name: &VolumeName) -> Result<Option<Volume>> {
+        volumes::find(&self.config.volumes, name)
+    }
+
+    async fn create_volume(&self, name: &VolumeName) -> Result<Volume> {
+        volumes::create(&self.config.volumes, name)
+    }
+
+    async fn launch(&self, request: &LaunchRequest, events: &Events) -> Result<Launched> {
+        self.check().await?;
+        let native = self.default_system()?;
+        if request.system != native {
+            return Err(Error::new(
+                Kind::Provider,
+                format!("local boxes here run {native}, not {}", request.system),
+            )
+            .hint("leave the system out, or use a provider that has such machines"));
+        }
+        if self.volume(&request.volume.name).await?.is_none() {
+            return Err(Error::new(Kind::Volume, format!("there is no volume `{}`", request.volume.name)));
+        }
+        let lower = rootfs::ready(&self.config.cache, native, events).await.map_err(as_providers)?;
+
+        let _lock = self.lock(events).await?;
+        let place = Place::of(&self.boxes(), &boxes::id_of(&request.launch))?;
+        if let Some(instance) = self.running(&place)? {
+            return Ok(Launched::new(instance));
+        }
+        self.launch_at(&place, request, &lower)
+            .await
+            .map_err(as_providers)
+            .map_err(|e| e.hint("`devbox doctor` looks for what may be missing"))?;
+        self.describe(&place).map(Launched::new)
+    }
+
+    async fn terminate(&self, id: &InstanceId, events: &Events) -> Result<()> {
+        let place = Place::of(&self.boxes(), id)?;
+        let _lock = self.lock(events).await?;
+        teardown::tear_down(&place).await.map_err(as_providers)
+    }
+}
+
+fn as_providers(e: Error) -> Error {
+    e.with_kind(Kind::Provider)
+}

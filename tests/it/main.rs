@@ -1,0 +1,6 @@
+//! Everything tested from the outside, in one binary so that it links once.
+
+// `clippy.toml` lets tests panic, but knows a test by its attribute: helpers have none.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout)]
+
+mod local_provider;
