@@ -20,6 +20,8 @@ pub const PREFIX: &str = "DEVBOX_";
 /// `STEP` or `STEP=kill`: the process ends itself with SIGKILL at that step. For tests of what a
 /// crash leaves behind; see [`crate::failpoint`].
 pub const FAILPOINT: &str = "DEVBOX_FAILPOINT";
+/// Variables with our prefix that are no configuration keys.
+pub const RESERVED: &[&str] = &[FAILPOINT];
 
 /// The value of a variable; empty counts as unset.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

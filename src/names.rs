@@ -29,8 +29,8 @@ fn refuse(name: &str) -> Option<String> {
     None
 }
 
-/// A name as error messages show it: short, and harmless on a terminal.
-fn shown(name: &str) -> String {
+/// Foreign text as error messages show it: short, and harmless on a terminal.
+pub fn shown(name: &str) -> String {
     let mut shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
     if name.chars().count() > 40 {
         shown.push('…');

@@ -1,11 +1,10 @@
 //! `devbox config`: each setting and where it comes from.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use crate::cli::Config;
 use crate::commands::Context;
+use crate::config::Setting;
 use crate::error::Result;
 
 /// Runs `devbox config`.
@@ -15,23 +14,18 @@ use crate::error::Result;
 pub fn run(cx: &Context, _: &Config) -> Result<()> {
     let resolved = cx.resolved()?;
     if cx.ui.is_json() {
-        let all: BTreeMap<_, _> = resolved
-            .values
-            .iter()
-            .map(|(key, value, origin)| {
-                (key.to_string(), json!({"value": value, "origin": origin.to_string()}))
-            })
-            .collect();
-        cx.ui.document(&all);
-        return Ok(());
+        cx.ui.document(&json!({"settings": resolved.settings}));
+    } else {
+        cx.ui.data(&render(&resolved.settings));
     }
-    let keys = resolved.values.iter().map(|(key, ..)| key.len()).max().unwrap_or_default();
-    let values = resolved.values.iter().map(|(_, value, _)| value.len().min(40)).max().unwrap_or_default();
-    let lines: String = resolved
-        .values
-        .iter()
-        .map(|(key, value, origin)| format!("{key:<keys$}  {value:<values$}  {origin}\n"))
-        .collect();
-    cx.ui.data(&lines);
     Ok(())
+}
+
+/// One line for each key: its value and who set it. Pure.
+fn render(settings: &[Setting]) -> String {
+    const WIDEST: usize = 40;
+    let shown = |s: &Setting| s.value.clone().unwrap_or_else(|| "-".to_owned());
+    let keys = settings.iter().map(|s| s.key.len()).max().unwrap_or_default();
+    let values = settings.iter().map(|s| shown(s).chars().count().min(WIDEST)).max().unwrap_or_default();
+    settings.iter().map(|s| format!("{:<keys$}  {:<values$}  {}\n", s.key, shown(s), s.origin)).collect()
 }

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::Global;
-use crate::config::{self, Config, Project, Resolved};
+use crate::config::layer::{Assignment, parse_assignment};
+use crate::config::project::Project;
+use crate::config::{self, Config, ProviderName, Resolved};
 use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::guest::user_data::USER;
 use crate::journal::{Entry, Journal};
@@ -25,7 +27,8 @@ pub struct Context {
     pub dir: PathBuf,
     /// The journal.
     pub journal: Journal,
-    flags: config::Flags,
+    config_file: Option<PathBuf>,
+    settings: Vec<Assignment>,
 }
 
 impl Context {
@@ -36,12 +39,14 @@ impl Context {
     pub fn new(global: &Global, paths: Paths, ui: Ui) -> Result<Self> {
         let here = std::env::current_dir().or_fail(|| "can't tell the current folder".into())?;
         let dir = match &global.dir {
-            None => here,
+            None => here.clone(),
             Some(dir) => std::fs::canonicalize(here.join(dir))
                 .or_kind(Kind::Usage, || format!("can't go to the folder {}", tick(dir)))?,
         };
-        let flags = config::Flags::new(global.config.clone(), &global.set)?;
-        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, flags })
+        let settings = global.set.iter().map(|text| parse_assignment(text)).collect::<Result<_>>()?;
+        // Taken from where the user typed it, as `-C` is.
+        let config_file = global.config.as_ref().map(|file| here.join(file));
+        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, config_file, settings })
     }
 
     /// The project of the folder, and its configuration.
@@ -50,7 +55,7 @@ impl Context {
     /// When there is no flake here or above, or the configuration is wrong.
     pub fn project(&self) -> Result<(Project, Config)> {
         let project = Project::find(&self.dir)?;
-        let config = config::load(&self.paths, Some(&project.root), &self.flags)?.config;
+        let config = self.load(Some(&project))?.config;
         Ok((project, config))
     }
 
@@ -60,13 +65,18 @@ impl Context {
     /// When the configuration is wrong.
     pub fn resolved(&self) -> Result<Resolved> {
         let project = Project::find(&self.dir).ok();
-        config::load(&self.paths, project.as_ref().map(|p| p.root.as_path()), &self.flags)
+        self.load(project.as_ref())
+    }
+
+    fn load(&self, project: Option<&Project>) -> Result<Resolved> {
+        let root = project.map(|p| p.root.as_path());
+        config::load(&self.paths, root, self.config_file.as_deref(), &self.settings)
     }
 
     /// The provider that the configuration names.
     pub fn provider(&self, config: &Config) -> Box<dyn Provider> {
         match config.box_.provider {
-            config::ProviderKind::Local => Box::new(self.local(config)),
+            ProviderName::Local => Box::new(self.local(config)),
         }
     }
 
@@ -94,15 +104,16 @@ impl Context {
             return open.into_iter().rfind(|e| e.name == name).ok_or_else(|| no_such_box(name.as_str()));
         }
         if let Ok(project) = Project::find(&self.dir) {
-            let config = config::load(&self.paths, Some(&project.root), &self.flags)?.config;
-            if let Some(entry) = open.iter().rfind(|e| e.name == config.box_.name) {
+            let config = self.load(Some(&project))?.config;
+            let name = config.box_name()?;
+            if let Some(entry) = open.iter().rfind(|e| e.name == *name) {
                 return Ok(entry.clone());
             }
             let mut of_project = open.iter().filter(|e| e.root == project.root);
             return match (of_project.next(), of_project.next()) {
                 (Some(entry), None) => Ok(entry.clone()),
                 (Some(_), Some(_)) => Err(ambiguous(&open)),
-                (None, _) => Err(no_such_box(config.box_.name.as_str())),
+                (None, _) => Err(no_such_box(name.as_str())),
             };
         }
         match open.as_slice() {

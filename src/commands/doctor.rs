@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::cli::Doctor;
 use crate::commands::Context;
-use crate::config::{Config, Project};
+use crate::config::Config;
+use crate::config::project::Project;
 use crate::error::{Error, Kind, Result};
 use crate::nix::version;
 use crate::ssh::{include, keys};
@@ -116,14 +117,14 @@ async fn of_config(cx: &Context, config: &Config) -> Vec<Check> {
         });
     }
     let local = cx.local(config);
-    let missing = local.preflight().await;
+    let missing = local.missing();
     if missing.is_empty() {
         checks.push(Check::ok("local provider", "can make boxes on this machine"));
     }
     checks.extend(missing.into_iter().map(|lack| Check {
         what: format!("local: {}", lack.what),
         state: State::Missing,
-        found: lack.why,
+        found: lack.why.to_owned(),
         fix: Some(lack.fix),
     }));
     checks

@@ -2,7 +2,8 @@
 
 use crate::cli::Init;
 use crate::commands::Context;
-use crate::config::{self, Project};
+use crate::config::project::Project;
+use crate::config::reference::render_template;
 use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::events::Level;
 use crate::names::{self, ProjectName};
@@ -39,7 +40,7 @@ pub fn run(cx: &Context, args: &Init) -> Result<()> {
             .events
             .info(format!("wrote {}: a dev shell with git and python3", tick(root.join("flake.nix"))));
     }
-    write_new(&file, &config::render_template(name.as_str()))?;
+    write_new(&file, &render_template(&name))?;
     cx.ui.events.info(format!("wrote {}", tick(&file)));
     if root.join(".git").exists() {
         cx.ui.events.note(Level::Hint, "Nix sees what git knows: `git add flake.nix devbox.toml`");

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::cli::Up;
 use crate::commands::Context;
-use crate::config::{Config, Project};
+use crate::config::Config;
+use crate::config::project::Project;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Level, Phase};
 use crate::failpoint;
@@ -15,7 +16,7 @@ use crate::guest::facts::Facts;
 use crate::guest::user_data::{self, UserData};
 use crate::guest::{activate, bootstrap, facts, seed};
 use crate::journal::Entry;
-use crate::names::{BoxName, LaunchId};
+use crate::names::{BoxName, LaunchId, ProjectName};
 use crate::nix::Environment;
 use crate::nix::environment::{self, realise};
 use crate::plan::up::{Source, instance_of, render_plan};
@@ -31,6 +32,7 @@ use crate::ui::{Answer, render_seconds};
 struct Story<'a> {
     cx: &'a Context,
     project: Project,
+    project_name: ProjectName,
     config: Config,
     provider: Box<dyn Provider>,
     wanted: Wanted,
@@ -56,7 +58,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     provider.check().await?;
     let name: BoxName = match &args.name {
         Some(name) => name.parse()?,
-        None => config.box_.name.clone(),
+        None => config.box_name()?.clone(),
     };
     let lock = cx.journal.lock(&name, "up", &cx.ui.events).await?;
     let wanted = Wanted {
@@ -66,7 +68,9 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
         volume: config.volume.name.clone(),
     };
     let signing = keys::signing(&cx.paths).await?;
-    let story = Story { cx, project, config, provider, wanted, signing, asking: Cell::new(false) };
+    let project_name = config.project_name()?.clone();
+    let story =
+        Story { cx, project_name, project, config, provider, wanted, signing, asking: Cell::new(false) };
     let told = story.tell(args).await;
     drop(lock);
     told.map_err(|e| still_running(cx, &name, e))
@@ -232,14 +236,14 @@ impl Story<'_> {
             authorized_keys: std::slice::from_ref(&login.public),
             mount_point: &volume.mount_point,
             volume_wait: self.provider.volume_wait(),
-            store_size: self.config.volume.store_size.bytes(),
+            store_size: self.config.volume.store_size.as_bytes(),
             substituters: &self.config.caches.substituters,
             trusted_public_keys: &trusted,
         })?;
         let intent = Entry {
             launch,
             name: name.clone(),
-            project: self.config.name.clone(),
+            project: self.project_name.clone(),
             root: self.project.root.clone(),
             provider: self.wanted.provider.clone(),
             system: *system,
@@ -305,7 +309,7 @@ impl Story<'_> {
     async fn set_up(&self, guest: &Guest, entry: &Entry) -> Result<Facts> {
         let ask = async || {
             let phase = self.cx.ui.events.phase(Phase::Facts);
-            let facts = facts::ask(guest, &self.config.name).await?;
+            let facts = facts::ask(guest, &self.project_name).await?;
             phase.done(format!("Linux {}, Nix {}", facts.kernel, facts.nix.as_deref().unwrap_or("none")));
             Ok::<_, Error>(facts)
         };
@@ -381,9 +385,9 @@ impl Story<'_> {
         let events = &self.cx.ui.events;
         let moved = transfer(&NixCopy, environment, &self.signing, guest, events).await?;
         failpoint::hit("transferred");
-        let generation = activate::make_current(guest, &self.config.name, environment, events).await?;
+        let generation = activate::make_current(guest, &self.project_name, environment, events).await?;
         let phase = events.phase(Phase::Verify);
-        let there = facts::ask(guest, &self.config.name).await?.fingerprint;
+        let there = facts::ask(guest, &self.project_name).await?.fingerprint;
         if there.as_ref() != Some(&environment.fingerprint) {
             return Err(Error::new(Kind::Differs, format!("the environment on `{}` is not the one built here", guest.name))
                 .detail(format!("here   {}", environment.fingerprint))
@@ -422,7 +426,8 @@ impl Story<'_> {
         let took = ui.events.elapsed();
         let spans = ui.events.spans();
         if spans.len() > 2 {
-            let width = console::Term::stderr().size_checked().map_or(80, |(_, columns)| columns.into());
+            let width =
+                console::Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
             ui.events.info("");
             ui.block(render_timeline(&spans, took, width.saturating_sub(2)));
             ui.events.info("");

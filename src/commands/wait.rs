@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Awaited, Wait};
 use crate::commands::Context;
-use crate::config::parse_duration;
+use crate::config::duration::Timespan;
 use crate::error::{Error, Kind, Result};
 use crate::guest::facts;
 use crate::plan::up::instance_of;
@@ -17,7 +17,7 @@ const STEP: Duration = Duration::from_millis(500);
 /// # Errors
 /// [`Kind::Guest`] when the time is up, or a box that is to be ready is gone.
 pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
-    let patience = parse_duration(&args.timeout)?;
+    let patience = args.timeout.parse::<Timespan>()?.as_duration();
     let entry = match cx.chosen(args.name.as_deref()) {
         Ok(entry) => entry,
         // What no journal knows and no name is wrong about is gone.

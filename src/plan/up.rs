@@ -124,7 +124,7 @@ pub fn plan_up(wanted: &Wanted, seen: &Seen) -> Result<UpPlan> {
             create_volume: false,
             clear,
             close,
-            source: Source::Running { instance, entry },
+            source: Source::Running { instance: Box::new(instance), entry: Box::new(entry) },
         });
     }
 

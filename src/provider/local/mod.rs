@@ -163,6 +163,11 @@ impl Provider for LocalProvider {
         places.iter().map(|place| self.describe(place)).collect::<Result<_>>().map_err(as_providers)
     }
 
+    fn volume_wait(&self) -> std::time::Duration {
+        // It is bound before the box boots, so it is there or it never comes.
+        std::time::Duration::from_secs(5)
+    }
+
     async fn volume(&self, name: &VolumeName) -> Result<Option<Volume>> {
         volumes::find(&self.config.volumes, name)
     }

@@ -1,0 +1,311 @@
+//! One source of settings: a file, the environment, the command line. Nothing here does I/O.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::excerpt::{Position, excerpt, position};
+use crate::config::keys::{Key, Scope, Value, find, tables};
+use crate::config::nearest::{hint_for_key, hint_for_path, hint_for_table, hint_for_variable};
+use crate::error::{Error, Kind, Result};
+use crate::names::shown;
+
+/// Who set a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum Origin {
+    /// Nobody: it is the default.
+    Default,
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Line of the key, from 1.
+        line: usize,
+        /// Column of the key, in characters from 1.
+        column: usize,
+    },
+    /// An environment variable.
+    Env {
+        /// Its name.
+        variable: String,
+    },
+    /// The command line.
+    Flag {
+        /// The option, as it is spelled there.
+        flag: &'static str,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.pad("default"),
+            Self::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
+            Self::Env { variable } => f.pad(variable),
+            Self::Flag { flag } => f.pad(flag),
+        }
+    }
+}
+
+/// Whose file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The user's own.
+    Personal,
+    /// A project's, which may be anybody's: personal keys are refused.
+    Project,
+}
+
+/// What one source sets: checked values, by the key's path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layer(BTreeMap<&'static str, (Value, Origin)>);
+
+/// A key set on the command line, by an option of its own or by `--set KEY=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Dotted path.
+    pub key: String,
+    /// The value as text; the items of a list stand between blanks.
+    pub value: String,
+    /// The option, as it is spelled: `--set`.
+    pub flag: &'static str,
+}
+
+impl Layer {
+    /// What this layer says about a key.
+    pub fn get(&self, path: &str) -> Option<&(Value, Origin)> {
+        self.0.get(path)
+    }
+
+    /// Sets a key, over what was set before.
+    pub fn set(&mut self, key: &'static Key, value: Value, origin: Origin) {
+        self.0.insert(key.path, (value, origin));
+    }
+}
+
+/// Reads a file's text. `path` is for messages and origins only.
+///
+/// # Errors
+/// [`Kind::Usage`] with everything that is wrong at once: the first mistake is the message, the
+/// others are details. Each comes as `PATH:LINE:COLUMN` with the line.
+pub fn parse_file(text: &str, path: &Path, trust: Trust) -> Result<Layer> {
+    let mut file = File { text, path, trust, layer: Layer::default(), mistakes: Vec::new() };
+    match DeTable::parse(text) {
+        Ok(root) => file.table("", root.get_ref()),
+        Err(e) => {
+            let span = e.span().unwrap_or(text.len()..text.len());
+            let what = format!("this is not TOML: {}", e.message().replace('\n', "; "));
+            file.refuse(&span, &Error::new(Kind::Usage, what));
+        }
+    }
+    file.mistakes.sort_by_key(|(at, _)| *at);
+    all_or_error(file.layer, file.mistakes.into_iter().map(|(_, mistake)| mistake))
+}
+
+/// Reads the variables that start with [`crate::env::PREFIX`].
+///
+/// # Errors
+/// [`Kind::Usage`] for unknown variables and bad values, all at once.
+pub fn parse_env<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Layer> {
+    let mut layer = Layer::default();
+    let mut mistakes = Vec::new();
+    for (name, text) in variables {
+        if crate::env::RESERVED.contains(&name) {
+            continue;
+        }
+        let Some(key) = crate::config::keys::KEYS.iter().find(|key| key.variable() == name) else {
+            let unknown = Error::new(Kind::Usage, format!("unknown environment variable `{}`", shown(name)));
+            mistakes.push(unknown.hint(hint_for_variable(name)));
+            continue;
+        };
+        match key.parse(text) {
+            Ok(value) => layer.set(key, value, Origin::Env { variable: name.to_owned() }),
+            Err(e) => mistakes.push(at(format!("`{name}`"), &e)),
+        }
+    }
+    all_or_error(layer, mistakes)
+}
+
+/// Reads what the command line sets. The last word on a key holds.
+///
+/// # Errors
+/// [`Kind::Usage`] for unknown keys and bad values, all at once.
+pub fn parse_flags(assignments: &[Assignment]) -> Result<Layer> {
+    let mut layer = Layer::default();
+    let mut mistakes = Vec::new();
+    for Assignment { key: path, value, flag } in assignments {
+        let Some(key) = find(path) else {
+            let unknown = Error::new(Kind::Usage, format!("`{flag}`: unknown key `{}`", shown(path)));
+            mistakes.push(unknown.hint(hint_for_path(path)));
+            continue;
+        };
+        match key.parse(value) {
+            Ok(value) => layer.set(key, value, Origin::Flag { flag }),
+            // `--set` sets anything, so its errors say what; an option of its own speaks for itself.
+            Err(e) if *flag == "--set" => mistakes.push(at(format!("`{flag} {path}`"), &e)),
+            Err(e) => mistakes.push(at(format!("`{flag}`"), &e)),
+        }
+    }
+    all_or_error(layer, mistakes)
+}
+
+/// Splits the `KEY=VALUE` of `--set`.
+///
+/// # Errors
+/// [`Kind::Usage`] when there is no `=`.
+pub fn parse_assignment(text: &str) -> Result<Assignment> {
+    let (key, value) = text.split_once('=').ok_or_else(|| {
+        Error::new(Kind::Usage, format!("`--set` takes `KEY=VALUE`, not `{}`", shown(text)))
+            .hint("for example `--set volume.store-size=100GiB`")
+    })?;
+    Ok(Assignment { key: key.trim().to_owned(), value: value.trim().to_owned(), flag: "--set" })
+}
+
+/// The same error with the place before its message.
+fn at(place: impl fmt::Display, e: &Error) -> Error {
+    let mut moved =
+        Error::new(e.kind(), format!("{place}: {}", e.message())).details(e.detail_lines().to_vec());
+    for hint in e.hints() {
+        moved = moved.hint(hint);
+    }
+    let cause = e.causes();
+    if cause.is_empty() { moved } else { moved.caused_by(cause.join(": ")) }
+}
+
+/// The layer, or the first mistake with the others as its details and every way out once.
+fn all_or_error(layer: Layer, mistakes: impl IntoIterator<Item = Error>) -> Result<Layer> {
+    let mut mistakes = mistakes.into_iter();
+    let Some(mut first) = mistakes.next() else { return Ok(layer) };
+    for other in mistakes {
+        first = first.detail(other.message()).details(other.detail_lines().to_vec());
+        first = first.details(other.causes().into_iter().map(|cause| format!("caused by: {cause}")));
+        for hint in other.hints() {
+            if !first.hints().contains(hint) {
+                first = first.hint(hint);
+            }
+        }
+    }
+    Err(first)
+}
+
+/// A file being read.
+struct File<'a> {
+    text: &'a str,
+    path: &'a Path,
+    trust: Trust,
+    layer: Layer,
+    /// With where they stand, since tables are visited in the order of their names.
+    mistakes: Vec<(usize, Error)>,
+}
+
+impl File<'_> {
+    fn mistake(&mut self, span: &Range<usize>, what: impl Into<String>, hint: impl Into<String>) {
+        self.refuse(span, &Error::new(Kind::Usage, what).hint(hint));
+    }
+
+    /// Notes an error with its place before the message and its line behind it.
+    fn refuse(&mut self, span: &Range<usize>, e: &Error) {
+        let Position { line, column } = position(self.text, span.start);
+        let place = format!("{}:{line}:{column}", self.path.display());
+        self.mistakes.push((span.start, at(place, e).details(excerpt(self.text, span))));
+    }
+
+    fn table(&mut self, name: &str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let leaf = key.get_ref().as_ref();
+            let path = if name.is_empty() { leaf.to_owned() } else { format!("{name}.{leaf}") };
+            // A quoted key may hold a dot; `"volume.name"` is not `volume.name`.
+            let known = if leaf.contains('.') { None } else { find(&path) };
+            if let Some(known) = known {
+                self.value(known, &key.span(), value);
+            } else if tables().any(|table| table == path) && !leaf.contains('.') {
+                match value.get_ref() {
+                    DeValue::Table(inner) => self.table(&path, inner),
+                    other => self.mistake(
+                        &value.span(),
+                        format!("`{path}` is a table, found {}", found(other)),
+                        format!("write `[{path}]`, and its keys on the lines below"),
+                    ),
+                }
+            } else if name.is_empty() && value.get_ref().is_table() {
+                self.mistake(&key.span(), format!("unknown table `[{}]`", shown(leaf)), hint_for_table(leaf));
+            } else {
+                self.mistake(
+                    &key.span(),
+                    format!("unknown key `{}`", shown(&path)),
+                    hint_for_key(name, leaf),
+                );
+            }
+        }
+    }
+
+    fn value(&mut self, key: &'static Key, span: &Range<usize>, value: &Spanned<DeValue<'_>>) {
+        if key.scope == Scope::Personal && self.trust == Trust::Project {
+            let e =
+                Error::new(Kind::Usage, format!("`{}` is personal, a project's file can't set it", key.path));
+            let file =
+                "a cloned repository is not trusted with it: write it to `~/.config/devbox/config.toml`";
+            return self.refuse(span, &e.hint(format!("{file}, or set `{}`", key.variable())));
+        }
+        let value =
+            if key.shape.is_list() { self.many(key, value) } else { self.one(key, value).map(Value::One) };
+        let Position { line, column } = position(self.text, span.start);
+        let origin = Origin::File { path: self.path.to_owned(), line, column };
+        if let Some(value) = value {
+            self.layer.set(key, value, origin);
+        }
+    }
+
+    /// The items, or nothing and at least one mistake noted.
+    fn many(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(key, value);
+            return None;
+        };
+        // Every item is looked at, so that every mistake is found.
+        let items: Vec<_> = items.iter().map(|item| self.one(key, item)).collect();
+        items.into_iter().collect::<Option<_>>().map(Value::Many)
+    }
+
+    /// The checked text, or nothing and the mistake noted.
+    fn one(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
+        use crate::config::keys::Shape::Bool;
+        let text = match (value.get_ref(), key.shape) {
+            (DeValue::Boolean(truth), Bool) => return Some(truth.to_string()),
+            (DeValue::String(text), shape) if !matches!(shape, Bool) => text,
+            _ => {
+                self.wrong_type(key, value);
+                return None;
+            }
+        };
+        match key.shape.check(text) {
+            Ok(text) => Some(text),
+            Err(e) => {
+                self.refuse(&value.span(), &at(format!("`{}`", key.path), &e));
+                None
+            }
+        }
+    }
+
+    fn wrong_type(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) {
+        let what = format!("`{}` takes {}, found {}", key.path, key.shape, found(value.get_ref()));
+        self.mistake(&value.span(), what, format!("write for example `{}`", key.sample()));
+    }
+}
+
+/// A value's type with its article.
+fn found(value: &DeValue<'_>) -> String {
+    let name = value.type_str();
+    let article = if name.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {name}")
+}
+
+#[cfg(test)]
+#[path = "layer_tests.rs"]
+mod tests;

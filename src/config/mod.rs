@@ -1,0 +1,330 @@
+//! Configuration: layers of files, environment and flags, validated once into one value.
+//!
+//! As in git and cargo the nearer wins: default, the user's file, the project's `devbox.toml`,
+//! environment variables, flags. A list is replaced as a whole.
+
+pub mod duration;
+mod excerpt;
+pub mod keys;
+pub mod layer;
+mod nearest;
+pub mod project;
+pub mod reference;
+pub mod size;
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::duration::Timespan;
+use crate::config::keys::{Fallback, KEYS, Value};
+use crate::config::layer::{Assignment, Layer, Origin, Trust, parse_env, parse_file, parse_flags};
+use crate::config::size::Size;
+use crate::error::{Error, Kind, OrFail, Result, tick};
+use crate::names::{BoxName, ProjectName, VolumeName, sanitize};
+use crate::paths::Paths;
+
+/// Everything that can be configured. The fields say what the keys of the same names say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `name`; nothing outside a project, unless set.
+    pub name: Option<ProjectName>,
+    /// `[environment]`.
+    pub environment: Environment,
+    /// `[box]`.
+    pub box_: BoxSettings,
+    /// `[volume]`.
+    pub volume: Volume,
+    /// `[caches]`.
+    pub caches: Caches,
+    /// `[ssh]`.
+    pub ssh: Ssh,
+    /// `[local]`.
+    pub local: Local,
+}
+
+/// `[environment]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Installable of the dev shell. Never empty, never an option.
+    pub shell: String,
+    /// Installable whose package gives the box its Nix.
+    pub nix: Option<String>,
+}
+
+/// `[box]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoxSettings {
+    /// `name`; nothing outside a project, unless set.
+    pub name: Option<BoxName>,
+    /// Where the box comes from.
+    pub provider: ProviderName,
+    /// How long ssh may take to answer after the launch.
+    pub boot_timeout: Duration,
+}
+
+/// The providers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderName {
+    /// A container on this machine.
+    Local,
+}
+
+impl FromStr for ProviderName {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "local" => Ok(Self::Local),
+            other => Err(Error::new(Kind::Usage, format!("`{other}` is no provider"))),
+        }
+    }
+}
+
+/// `[volume]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: VolumeName,
+    /// Size of the store image when it is made.
+    pub store_size: Size,
+}
+
+/// `[caches]`: for the box only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caches {
+    /// Addresses without blanks.
+    pub substituters: Vec<String>,
+    /// Keys that parse, without blanks.
+    pub trusted_public_keys: Vec<String>,
+}
+
+/// `[ssh]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ssh {
+    /// The private key to log in with. Absolute; not looked at yet.
+    pub key: Option<PathBuf>,
+    /// Whether the box may use the agent.
+    pub forward_agent: bool,
+}
+
+/// `[local]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// The folder whose subfolders are the volumes. Absolute; may not exist yet.
+    pub volumes: PathBuf,
+}
+
+/// The configuration, and who said what.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The one validated value.
+    pub config: Config,
+    /// Every key in the order of the reference.
+    pub settings: Vec<Setting>,
+}
+
+/// One key's value, for people and for `--json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Dotted path.
+    pub key: &'static str,
+    /// The value as a variable would give it; nothing where there is none.
+    pub value: Option<String>,
+    /// Who set it.
+    pub origin: Origin,
+}
+
+/// What the computed defaults are computed from. All absolute.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// The project's folder, where the command is about one.
+    pub project_root: Option<PathBuf>,
+    /// The user's home, for `~/`.
+    pub home: PathBuf,
+    /// devbox's state folder.
+    pub state: PathBuf,
+}
+
+impl Defaults {
+    /// The value of a key that no layer sets.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when the project's folder has no usable name.
+    fn value(&self, key: &keys::Key, name: Option<&Value>) -> Result<Option<Value>> {
+        match (key.fallback, key.path) {
+            (Fallback::Text(text), _) => key.parse(text).map(Some),
+            (Fallback::Found(_), "name") => {
+                let Some(root) = &self.project_root else { return Ok(None) };
+                let folder = root.file_name().map(|name| name.to_string_lossy());
+                let name = folder.as_deref().and_then(sanitize).ok_or_else(|| {
+                    Error::new(Kind::Usage, format!("the folder {} makes no project name", tick(root)))
+                        .hint(format!("write `{}` at the top of its `{}`", key.sample(), project::FILE))
+                })?;
+                Ok(Some(Value::One(name)))
+            }
+            (Fallback::Found(_), "box.name") => Ok(name.cloned()),
+            (Fallback::Found(_), "local.volumes") => {
+                Ok(Some(Value::One(self.state.join("volumes").to_string_lossy().into_owned())))
+            }
+            (Fallback::Found(_), _) => Ok(None),
+        }
+    }
+}
+
+/// Lays the layers over one another, the last on top, and validates the result. Pure.
+///
+/// # Errors
+/// [`Kind::Usage`] when a computed default can't be computed.
+pub fn resolve(layers: &[Layer], defaults: &Defaults) -> Result<Resolved> {
+    let mut values: Vec<(&'static str, Option<Value>, Origin)> = Vec::new();
+    for key in KEYS {
+        let set = layers.iter().rev().find_map(|layer| layer.get(key.path));
+        let (value, origin) = match set {
+            Some((value, origin)) => (Some(value.clone()), origin.clone()),
+            // `name` comes first in the table, so what depends on it finds it.
+            None => (defaults.value(key, values.first().and_then(|v| v.1.as_ref()))?, Origin::Default),
+        };
+        values.push((key.path, value, origin));
+    }
+    let config = Typed { values: &values, home: &defaults.home }.config()?;
+    let setting = |(key, value, origin): (_, Option<Value>, _)| Setting {
+        key,
+        value: value.map(|value| value.to_string()),
+        origin,
+    };
+    Ok(Resolved { config, settings: values.into_iter().map(setting).collect() })
+}
+
+/// Canonical texts on their way to typed fields.
+struct Typed<'a> {
+    values: &'a [(&'static str, Option<Value>, Origin)],
+    home: &'a Path,
+}
+
+impl Typed<'_> {
+    fn config(&self) -> Result<Config> {
+        Ok(Config {
+            name: self.maybe("name")?,
+            environment: Environment {
+                shell: self.one("environment.shell")?,
+                nix: self.maybe("environment.nix")?,
+            },
+            box_: BoxSettings {
+                name: self.maybe("box.name")?,
+                provider: self.one("box.provider")?,
+                boot_timeout: self.one::<Timespan>("box.boot-timeout")?.as_duration(),
+            },
+            volume: Volume { name: self.one("volume.name")?, store_size: self.one("volume.store-size")? },
+            caches: Caches {
+                substituters: self.many("caches.substituters"),
+                trusted_public_keys: self.many("caches.trusted-public-keys"),
+            },
+            ssh: Ssh { key: self.path("ssh.key"), forward_agent: self.one("ssh.forward-agent")? },
+            local: Local { volumes: self.path("local.volumes").ok_or_else(|| missing("local.volumes"))? },
+        })
+    }
+
+    fn value(&self, path: &str) -> Option<&Value> {
+        self.values.iter().find(|(key, ..)| *key == path).and_then(|(_, value, _)| value.as_ref())
+    }
+
+    /// Layers hold checked values, so this parses; if a type ever disagrees with its key, it says so.
+    fn maybe<T: FromStr<Err: std::fmt::Display>>(&self, path: &str) -> Result<Option<T>> {
+        let parse = |value: &Value| {
+            let text = value.to_string();
+            text.parse().map_err(|e: T::Err| Error::new(Kind::Usage, format!("`{path}`: {e}")))
+        };
+        self.value(path).map(parse).transpose()
+    }
+
+    fn one<T: FromStr<Err: std::fmt::Display>>(&self, path: &str) -> Result<T> {
+        self.maybe(path)?.ok_or_else(|| missing(path))
+    }
+
+    fn many(&self, path: &str) -> Vec<String> {
+        match self.value(path) {
+            Some(Value::Many(items)) => items.clone(),
+            Some(Value::One(item)) => vec![item.clone()],
+            None => Vec::new(),
+        }
+    }
+
+    fn path(&self, path: &str) -> Option<PathBuf> {
+        let text = self.value(path)?.to_string();
+        Some(match text.strip_prefix("~/") {
+            Some(rest) => self.home.join(rest.trim_start_matches('/')),
+            None => PathBuf::from(text),
+        })
+    }
+}
+
+fn missing(path: &str) -> Error {
+    Error::new(Kind::Usage, format!("`{path}` is not set"))
+}
+
+impl Config {
+    /// The project's name, for commands that need one.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] outside a project.
+    pub fn project_name(&self) -> Result<&ProjectName> {
+        self.name.as_ref().ok_or_else(|| missing("name").hint("go to a project's folder, or use `-C DIR`"))
+    }
+
+    /// The box's name, for commands that need one.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] outside a project.
+    pub fn box_name(&self) -> Result<&BoxName> {
+        self.box_.name.as_ref().ok_or_else(|| {
+            missing("box.name").hint("name the box").hint("go to a project's folder, or use `-C DIR`")
+        })
+    }
+}
+
+/// Reads every layer and resolves them. `file` is that of `--config`, in place of the user's own.
+///
+/// # Errors
+/// [`Kind::Usage`] for whatever is wrong with them, and when a file can't be read.
+pub fn load(
+    paths: &Paths,
+    project_root: Option<&Path>,
+    file: Option<&Path>,
+    flags: &[Assignment],
+) -> Result<Resolved> {
+    let mut layers = vec![match file {
+        Some(file) => read(file, Trust::Personal)?.ok_or_else(|| {
+            Error::new(Kind::Usage, format!("there is no {}", tick(file))).hint("`--config` must name a file")
+        })?,
+        None => read(&paths.config.join("config.toml"), Trust::Personal)?.unwrap_or_default(),
+    }];
+    if let Some(root) = project_root {
+        layers.extend(read(&root.join(project::FILE), Trust::Project)?);
+    }
+    let ours = crate::env::ours();
+    layers.push(parse_env(ours.iter().map(|(name, value)| (name.as_str(), value.as_str())))?);
+    layers.push(parse_flags(flags)?);
+    let defaults = Defaults {
+        project_root: project_root.map(Path::to_owned),
+        home: paths.home.clone(),
+        state: paths.state.clone(),
+    };
+    resolve(&layers, &defaults)
+}
+
+/// A file's layer; nothing where there is no file.
+fn read(path: &Path, trust: Trust) -> Result<Option<Layer>> {
+    let bytes = match std::fs::read(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.or_kind(Kind::Usage, || format!("can't read {}", tick(path)))?,
+    };
+    let text =
+        String::from_utf8(bytes).or_kind(Kind::Usage, || format!("{} is not UTF-8 text", tick(path)))?;
+    parse_file(&text, path, trust).map(Some)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

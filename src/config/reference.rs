@@ -1,0 +1,127 @@
+//! What people read about the keys: the reference, and the file that `devbox init` writes.
+
+use std::fmt::Write as _;
+
+use crate::config::keys::{Fallback, KEYS, Key, Scope, Shape, find};
+use crate::names::ProjectName;
+
+/// The reference of every key, as Markdown.
+pub fn render_reference() -> String {
+    let mut out = String::new();
+    let mut table = None;
+    for key in KEYS {
+        if table != Some(key.table()) {
+            table = Some(key.table());
+            out.push_str(&match key.table() {
+                "" => "### At the top of the file\n\n".to_owned(),
+                table => format!("\n### `[{table}]`\n\n"),
+            });
+        }
+        out.push_str(&entry(key));
+    }
+    out
+}
+
+/// One key as an item of a list.
+fn entry(key: &Key) -> String {
+    let takes = match key.shape {
+        Shape::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Shape::Size(min, max) => format!("{}, `{min}` to `{max}`", key.shape),
+        Shape::Duration(min, max) => format!("{}, `{min}` to `{max}`", key.shape),
+        other => other.to_string(),
+    };
+    let default = match key.fallback {
+        Fallback::Text(text) => format!("`{text}`"),
+        Fallback::Found(words) => words.to_owned(),
+    };
+    let personal = match key.scope {
+        Scope::Anyone => "",
+        Scope::Personal => " Personal: not in a project's `devbox.toml`.",
+    };
+    format!(
+        "- **`{}`** ({takes}; default: {default}; `{}`). {}{personal}\n",
+        key.leaf(),
+        key.variable(),
+        key.doc
+    )
+}
+
+/// The `devbox.toml` that `devbox init` writes: what a project is likely to set, the defaults as
+/// comments.
+pub fn render_template(name: &ProjectName) -> String {
+    let mut out =
+        String::from("# What this project needs from its box. A line behind `#` shows the default.\n\n");
+    let mut table = "";
+    for (path, value) in [
+        ("name", Some(name.as_str())),
+        ("environment.shell", None),
+        ("volume.name", None),
+        ("volume.store-size", None),
+        ("caches.substituters", None),
+        ("caches.trusted-public-keys", None),
+    ] {
+        let Some(key) = find(path) else { continue };
+        if key.table() != table {
+            table = key.table();
+            put(&mut out, format_args!("\n[{table}]"));
+        }
+        put(&mut out, format_args!("# {}", key.doc));
+        match value {
+            Some(value) => put(&mut out, format_args!("{} = \"{value}\"", key.leaf())),
+            None => put(&mut out, format_args!("#{}", key.sample())),
+        }
+    }
+    out
+}
+
+fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string can't fail.
+    crate::error::ignore(writeln!(out, "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::layer::{Trust, parse_file};
+
+    #[test]
+    fn the_reference() {
+        insta::assert_snapshot!(render_reference());
+    }
+
+    #[test]
+    fn the_template() {
+        let text = render_template(&"hello".parse().unwrap());
+        insta::assert_snapshot!(text);
+        let path = Path::new("devbox.toml");
+        let layer = parse_file(&text, path, Trust::Project).unwrap();
+        assert_eq!(layer.get("name").unwrap().0.to_string(), "hello");
+        assert!(layer.get("volume.name").is_none());
+        // What it shows as default is the default, and stands where it belongs.
+        let all: String = text
+            .lines()
+            .map(|line| {
+                line.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or(line).to_owned() + "\n"
+            })
+            .collect();
+        let layer = parse_file(&all, path, Trust::Project).unwrap();
+        for key in KEYS {
+            if let (Some((value, _)), Fallback::Text(text)) = (layer.get(key.path), key.fallback) {
+                assert_eq!(value.to_string(), text, "{}", key.path);
+            }
+        }
+        assert!(layer.get("caches.trusted-public-keys").is_some());
+    }
+
+    #[test]
+    fn every_example_is_valid() {
+        for key in KEYS {
+            let table = if key.table().is_empty() { String::new() } else { format!("[{}]\n", key.table()) };
+            let text = format!("{table}{}\n", key.sample());
+            parse_file(&text, Path::new("x"), Trust::Personal)
+                .unwrap_or_else(|e| panic!("{}: {e}", key.path));
+        }
+    }
+}

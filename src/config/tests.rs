@@ -1,0 +1,118 @@
+//! How the layers lie over one another.
+
+use super::*;
+
+fn defaults(root: Option<&str>) -> Defaults {
+    Defaults { project_root: root.map(Into::into), home: "/home/me".into(), state: "/state".into() }
+}
+
+fn personal(text: &str) -> Layer {
+    parse_file(text, Path::new("config.toml"), Trust::Personal).unwrap()
+}
+
+fn paths(dir: &Path) -> Paths {
+    Paths {
+        home: dir.into(),
+        config: dir.join("config"),
+        state: dir.join("state"),
+        cache: dir.join("cache"),
+        runtime: dir.join("run"),
+    }
+}
+
+#[test]
+fn the_defaults() {
+    let Resolved { config, settings } = resolve(&[], &defaults(Some("/src/My Project"))).unwrap();
+    assert_eq!(config.project_name().unwrap().as_str(), "my-project");
+    assert_eq!(config.box_name().unwrap().as_str(), "my-project");
+    assert_eq!(config.environment, Environment { shell: ".#default".into(), nix: None });
+    assert_eq!(config.box_.boot_timeout, Duration::from_secs(600));
+    assert_eq!(config.volume.store_size.as_bytes(), 100 << 30);
+    assert_eq!(config.caches.substituters, ["https://cache.nixos.org"]);
+    assert_eq!(config.local.volumes, Path::new("/state/volumes"));
+    assert_eq!(config.ssh, Ssh { key: None, forward_agent: false });
+    assert_eq!(settings.len(), KEYS.len());
+    assert!(settings.iter().all(|setting| setting.origin == Origin::Default));
+}
+
+#[test]
+fn the_nearer_wins_and_says_who_it_was() {
+    let far = personal("box.name = 'far'\nvolume.name = 'far'\nssh.key = '~/.ssh/id'");
+    let near = parse_env([("DEVBOX_VOLUME_NAME", "near")]).unwrap();
+    let Resolved { config, settings } = resolve(&[far, near], &defaults(None)).unwrap();
+    assert_eq!(config.box_name().unwrap().as_str(), "far");
+    assert_eq!(config.volume.name.as_str(), "near");
+    assert_eq!(config.ssh.key.as_deref(), Some(Path::new("/home/me/.ssh/id")));
+    let origin = |key| settings.iter().find(|s| s.key == key).unwrap().origin.to_string();
+    assert_eq!(origin("volume.name"), "DEVBOX_VOLUME_NAME");
+    assert_eq!(origin("box.name"), "config.toml:1:5");
+}
+
+#[test]
+fn the_box_follows_the_projects_name() {
+    let config = resolve(&[personal("name = 'x'")], &defaults(Some("/src/y"))).unwrap().config;
+    assert_eq!(config.box_name().unwrap().as_str(), "x");
+}
+
+#[test]
+fn a_folder_without_a_usable_name_needs_one() {
+    for root in ["/", "/src/…"] {
+        let error = resolve(&[], &defaults(Some(root))).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert_eq!(error.hints(), ["write `name = \"hello\"` at the top of its `devbox.toml`"]);
+        assert!(resolve(&[personal("name = 'x'")], &defaults(Some(root))).is_ok());
+    }
+}
+
+#[test]
+fn outside_a_project_there_is_no_name() {
+    let config = resolve(&[], &defaults(None)).unwrap().config;
+    assert_eq!(config.project_name().unwrap_err().kind(), Kind::Usage);
+    assert_eq!(config.box_name().unwrap_err().kind(), Kind::Usage);
+}
+
+#[test]
+fn every_word_of_a_choice_has_its_value() {
+    for key in KEYS {
+        if let (keys::Shape::OneOf(words), "box.provider") = (key.shape, key.path) {
+            assert!(words.iter().all(|word| word.parse::<ProviderName>().is_ok()));
+        }
+    }
+}
+
+#[test]
+fn files_are_read_in_order_and_may_be_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (paths, root) = (paths(dir.path()), dir.path().join("hello"));
+    std::fs::create_dir_all(&root).unwrap();
+    let name =
+        |file: Option<&Path>| load(&paths, Some(&root), file, &[]).map(|r| r.config.volume.name.to_string());
+    assert_eq!(name(None).unwrap(), "devbox");
+
+    std::fs::create_dir_all(&paths.config).unwrap();
+    std::fs::write(paths.config.join("config.toml"), "volume.name = 'user'").unwrap();
+    assert_eq!(name(None).unwrap(), "user");
+
+    let other = dir.path().join("other.toml");
+    assert_eq!(name(Some(&other)).unwrap_err().kind(), Kind::Usage);
+    std::fs::write(&other, "volume.name = 'other'").unwrap();
+    assert_eq!(name(Some(&other)).unwrap(), "other");
+
+    std::fs::write(root.join("devbox.toml"), "volume.name = 'project'").unwrap();
+    assert_eq!(name(None).unwrap(), "project");
+    let flag = Assignment { key: "volume.name".into(), value: "flag".into(), flag: "--volume" };
+    assert_eq!(load(&paths, Some(&root), None, &[flag]).unwrap().config.volume.name.as_str(), "flag");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = paths(dir.path());
+    let file = dir.path().join("devbox.toml");
+    std::fs::write(&file, [0xff]).unwrap();
+    let error = load(&paths, Some(dir.path()), None, &[]).unwrap_err();
+    assert!(error.message().ends_with("devbox.toml` is not UTF-8 text"), "{error}");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(load(&paths, Some(dir.path()), None, &[]).unwrap_err().message().starts_with("can't read"));
+}
