@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # `buildInputs` and `builder` are set by Nix
 # Sourced by Nix when it records the dev shell: puts every input's programs on PATH, first input first.
-PATH=
+programs=
 for input in $buildInputs; do
-    PATH=${PATH:+$PATH:}$input/bin
+    programs=${programs:+$programs:}$input/bin
 done
-unset input
-export PATH
+export PATH=$programs
+unset input programs
 
 # Without these two, Nix records the login shell of the user that ran the build.
 BASH=$builder
