@@ -263,10 +263,12 @@ impl Story<'_> {
         let request =
             LaunchRequest { name: name.clone(), launch, system: *system, volume: volume.clone(), user_data };
         self.asking.set(true);
+        let phase = self.cx.ui.events.phase(Phase::Launch);
         let launched = self.provider.launch(&request, &self.cx.ui.events).await;
         failpoint::hit("launched");
         let written = match launched {
             Ok(launched) => {
+                phase.done(launched.id().to_string());
                 let mut entry = Entry { instance: Some(launched.id().clone()), ..intent };
                 match self.cx.journal.write(&entry) {
                     Ok(()) => {

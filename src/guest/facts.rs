@@ -14,8 +14,8 @@ use crate::ssh::Guest;
 pub struct Facts {
     /// The id of this boot.
     pub boot: String,
-    /// Seconds since it booted.
-    pub uptime: String,
+    /// Seconds since its kernel booted.
+    pub uptime: f64,
     /// The launch it was set up for.
     pub launch: LaunchId,
     /// What `uname -m` says.
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_box_without_an_environment() {
         let facts = parse_facts(
-            r#"{"boot":"b","uptime":"1.2","launch":"00000000000000000000000000000001","machine":"x86_64","kernel":"6","nix":null,
+            r#"{"boot":"b","uptime":1.2,"launch":"00000000000000000000000000000001","machine":"x86_64","kernel":"6","nix":null,
                 "target":"active","status":{"steps":[]},"environment":null,"generation":0,"fingerprint":null,"paths":0,"bytes":0}"#,
         )
         .unwrap();

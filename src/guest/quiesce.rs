@@ -66,12 +66,18 @@ pub async fn quiesce(guest: &Guest, force: bool, events: &Events) -> Result<()> 
     let phase = events.phase(Phase::Quiesce);
     phase.doing("stopping work, unmounting, syncing");
     let quiesce = script("quiesce");
-    // A unit of its own: it finishes even when the connection does not last.
-    let mut words = vec!["sudo", "systemd-run", "--pipe", "--wait", "--collect", "--quiet", quiesce.as_str()];
+    // Out of the home first, which this very command would keep busy; and as a unit of its own, which
+    // finishes even when the connection does not last.
+    let mut words = vec!["cd / && exec \"$@\"", "devbox", "sudo", "systemd-run"];
+    words.extend(["--pipe", "--wait", "--collect", "--quiet", quiesce.as_str()]);
     if force {
         words.push("--force");
     }
-    let answer = guest.checked(&guest.command(&words).deadline(Duration::from_secs(300))).await?;
+    let answer = guest
+        .checked(
+            &guest.command(&[&["bash", "-c"], words.as_slice()].concat()).deadline(Duration::from_secs(300)),
+        )
+        .await?;
     let name = &guest.name;
     match parse_quiesced(&answer.text())? {
         Quiesced::Ended => {
