@@ -50,7 +50,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 13] = scripts![
+const SCRIPTS: [(&str, &str); 14] = scripts![
     "lib.sh",
     "volume.sh",
     "store.sh",
@@ -64,6 +64,7 @@ const SCRIPTS: [(&str, &str); 13] = scripts![
     "shell.sh",
     "enter.sh",
     "quiesce.sh",
+    "start.sh",
 ];
 const UNITS: [(&str, &str); 6] = units![
     "devbox.target",
@@ -74,6 +75,14 @@ const UNITS: [(&str, &str); 6] = units![
     "devbox-nix-daemon.service",
 ];
 const SYSUSERS: &str = include_str!("units/sysusers.conf");
+
+/// The script that brings the units up, and the last of the files that cloud-init writes.
+const START: &str = "/usr/local/lib/devbox/start.sh";
+
+/// cloud-init runs its commands a second and more after it has written its files, so a unit of our
+/// own waits for the last file and starts right then.
+const START_EARLY: &str = "systemd-run --quiet --no-block --unit=devbox-start --property=DefaultDependencies=no \
+     sh -c 'until [ -x /usr/local/lib/devbox/start.sh ]; do sleep 0.02; done; exec /usr/local/lib/devbox/start.sh'";
 
 /// A host name that no other launch has: two NFS clients of one name both got the same lock
 /// (local-box.md), so a name alone would not do.
@@ -92,9 +101,6 @@ pub fn host_name(name: &BoxName, launch: LaunchId) -> String {
 pub fn render(data: &UserData<'_>) -> Result<String> {
     let file = |path: String, mode: &str, content: &str| json!({"path": path, "permissions": mode, "content": content});
     let mut files: Vec<Value> = Vec::new();
-    for (name, text) in SCRIPTS {
-        files.push(file(format!("{LIB}/{name}"), "0755", text));
-    }
     for (name, text) in UNITS {
         files.push(file(format!("/etc/systemd/system/{name}"), "0644", text));
     }
@@ -109,6 +115,10 @@ pub fn render(data: &UserData<'_>) -> Result<String> {
         "AuthorizedKeysFile .ssh/authorized_keys /etc/devbox/authorized_keys.d/%u\n",
     ));
 
+    for (name, text) in SCRIPTS {
+        files.push(file(format!("{LIB}/{name}"), "0755", text));
+    }
+
     let document = json!({
         "hostname": host_name(data.name, data.launch),
         "preserve_hostname": false,
@@ -117,13 +127,9 @@ pub fn render(data: &UserData<'_>) -> Result<String> {
         "ssh_keys": {"ed25519_private": data.host_key.private, "ed25519_public": data.host_key.public},
         "ssh_authorized_keys": data.authorized_keys,
         "write_files": files,
-        "runcmd": [
-            ["ln", "-sfn", format!("{LIB}/shell.sh"), "/usr/local/bin/devbox-shell"],
-            ["systemctl", "daemon-reload"],
-            ["systemctl", "enable", "--quiet", "devbox.target"],
-            ["systemctl", "start", "--no-block", "devbox.target"],
-            ["systemctl", "try-reload-or-restart", "ssh.service"],
-        ],
+        "bootcmd": [["cloud-init-per", "instance", "devbox", "sh", "-c", START_EARLY]],
+        // The same again where `bootcmd` did not come through: starting what runs changes nothing.
+        "runcmd": [[START], ["systemctl", "try-reload-or-restart", "ssh.service"]],
     });
     let text = format!("#cloud-config\n{document:#}\n");
     if text.len() > MOST {
@@ -221,6 +227,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_script_that_starts_everything_is_written_last() {
+        let text = rendered(1 << 30);
+        let document: Value = serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap();
+        assert_eq!(document["write_files"].as_array().unwrap().last().unwrap()["path"], START);
     }
 
     #[test]

@@ -6,7 +6,12 @@
 STEP=3-home
 . "${0%/*}/lib.sh"
 err=$run/home.err
-home=$(getent passwd "$DEVBOX_USER" | cut -d: -f6)
+# On the first boot cloud-init may be just about to make the user.
+until home=$(getent passwd "$DEVBOX_USER"); do
+  ((SECONDS < 60)) || fail "there is no user $DEVBOX_USER on this box" "take an image that cloud-init gives that user"
+  sleep 0.05
+done
+home=$(cut -d: -f6 <<<"$home")
 kept=$DEVBOX_VOLUME/devbox/home
 
 if [[ ${1-} == stop ]]; then

@@ -1,0 +1,13 @@
+#!/bin/bash
+# Brings the units up, now and on each boot to come. Runs as soon as this file is written, which
+# is last, and once more when cloud-init comes to its commands.
+set -euo pipefail
+exec 9>/run/devbox-start.lock
+flock 9
+
+ln -sfn /usr/local/lib/devbox/shell.sh /usr/local/bin/devbox-shell
+if [[ ! -e /etc/systemd/system/multi-user.target.wants/devbox.target ]]; then
+  systemctl daemon-reload
+  systemctl enable --quiet --no-reload devbox.target
+fi
+systemctl start --no-block devbox.target
