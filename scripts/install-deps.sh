@@ -72,7 +72,7 @@ fi
 if ! has cargo; then
     {
         echo "deps: cargo is missing. Rust 1.88 or newer is needed:"
-        echo "  see https://rustup.rs, or: apt-get install rustup && rustup default stable"
+        echo "  see https://rustup.rs"
     } >&2
     exit 1
 fi
