@@ -1,0 +1,43 @@
+# `make help` lists what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench deps format clippy shellcheck licences
+
+scripts = $$(find src scripts tests examples -name '*.sh'; echo .ci/run)
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: deps ## Bring up a real box on this machine, twice, and show that nothing differs
+	cargo build --release --locked
+	scripts/demo.sh
+
+test: deps format clippy shellcheck ## Run every test: unit, property, snapshot, end to end (needs root)
+	scripts/test.sh
+
+lint: format clippy shellcheck licences ## Look at the code without running it
+
+bench: deps ## Measure what the user waits for (needs root)
+	cargo build --release --locked
+	scripts/bench.sh
+
+deps: ## Install what is missing (Debian and Ubuntu; elsewhere say what is missing)
+	@scripts/install-deps.sh
+
+format:
+	cargo fmt --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+shellcheck:
+	shellcheck $(scripts)
+
+licences:
+	@if command -v cargo-deny >/dev/null; then \
+		cargo deny --log-level error check licenses bans sources; \
+	else \
+		echo "lint: cargo-deny is not installed, licences and sources were not checked (cargo install cargo-deny)"; \
+	fi
