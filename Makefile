@@ -3,12 +3,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench deps format clippy shellcheck licences
+.PHONY: help demo test test-nix lint bench deps format clippy shellcheck licences
 
 scripts = $$(find src scripts tests examples -name '*.sh'; echo .ci/run)
 
 help: ## List the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 demo: deps ## Bring up a real box on this machine, twice, and show that nothing differs
 	cargo build --release --locked
@@ -18,6 +18,10 @@ test: deps format clippy shellcheck ## Run every test: unit, property, snapshot,
 	scripts/test.sh
 
 lint: format clippy shellcheck licences ## Look at the code without running it
+
+test-nix: deps ## The story with newer versions of Nix, and the same fingerprint (needs root; minutes)
+	cargo build --release --locked
+	scripts/test-nix-versions.sh
 
 bench: deps ## Measure what the user waits for (needs root)
 	cargo build --release --locked

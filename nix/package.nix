@@ -9,7 +9,7 @@ rustPlatform.buildRustPackage {
   # What the build reads, so that an edit of anything else rebuilds nothing.
   src = lib.fileset.toSource {
     root = ../.;
-    fileset = lib.fileset.unions [ ../Cargo.toml ../Cargo.lock ../src ];
+    fileset = lib.fileset.unions [ ../Cargo.toml ../Cargo.lock ../src ./templates ];
   };
   cargoLock.lockFile = ../Cargo.lock;
 

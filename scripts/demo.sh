@@ -40,7 +40,10 @@ say "down: the box is gone, the volume stays"
 devbox down --yes
 
 say "up: a new box, and nothing to copy"
-devbox up --yes
+devbox up --yes 2>&1 | tee "$sandbox/up.log"
+if grep --quiet '^transfer' "$sandbox/up.log"; then
+    fail "the second box was sent what its store image should have had"
+fi
 second=$(fingerprint)
 
 say "The file is still there, and so is the dev shell"

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(e) => return failed(&ui, &Error::new(Kind::Failed, "can't start").caused_by(e)),
+        Err(e) => return failed(&cx.ui, &Error::new(Kind::Failed, "can't start").caused_by(e)),
     };
     match runtime.block_on(until_interrupted(&cx, &cli.command)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -213,8 +213,15 @@ impl Story<'_> {
             Source::Launch => self.launch(volume).await?,
         };
         let guest = self.cx.guest(&entry, &self.config).await?;
-        self.reach(&guest, &entry).await?;
-        match self.set_up(&guest, &entry).await {
+        let fresh = self.reach(&guest, &entry).await?;
+        let mut set_up = self.set_up(&guest, &entry).await;
+        if !fresh && set_up.as_ref().is_err_and(|e| e.kind() == Kind::Guest) {
+            // The open connection was to a box that has lost its power since.
+            guest.hang_up().await;
+            self.reach(&guest, &entry).await?;
+            set_up = self.set_up(&guest, &entry).await;
+        }
+        match set_up {
             Ok(facts) => Ok(Up_ { guest, entry, facts }),
             Err(e) => Err(self.unless_dead(&entry, e).await),
         }
@@ -291,10 +298,10 @@ impl Story<'_> {
         written
     }
 
-    /// Until ssh answers with the pinned host key. An open connection is as good.
-    async fn reach(&self, guest: &Guest, entry: &Entry) -> Result<()> {
+    /// Until ssh answers with the pinned host key; then true. An open connection is nearly as good: false.
+    async fn reach(&self, guest: &Guest, entry: &Entry) -> Result<bool> {
         if guest.is_connected().await {
-            return Ok(());
+            return Ok(false);
         }
         let phase = self.cx.ui.events.phase(Phase::Boot);
         phase.doing(format!(
@@ -303,7 +310,7 @@ impl Story<'_> {
         ));
         guest.wait_for_ssh(self.config.box_.boot_timeout, || self.still_there(entry)).await?;
         phase.done(entry.address.map(|a| a.to_string()).unwrap_or_default());
-        Ok(())
+        Ok(true)
     }
 
     /// Until the box has volume, store, home and Nix. A box that has been ready before is asked

@@ -150,6 +150,14 @@ fn explain(log: &Log, installable: &str, wanted: &Wanted) -> Error {
     let last = if last.is_empty() { log.messages() } else { last };
     let skip = last.len().saturating_sub(20);
     let last = last.into_iter().skip(skip);
+    if said("is not tracked by Git") || (said("-source/") && said("flake.nix': No such file")) {
+        return Error::new(
+            Kind::Environment,
+            format!("git does not know the flake in {where_}, so Nix does not see it"),
+        )
+        .details(last)
+        .hint("`git add flake.nix`, and whatever it reads");
+    }
     if said("does not provide attribute") {
         return Error::new(
             Kind::Environment,

@@ -8,12 +8,17 @@ nix=$1
 into=$(mktemp --directory /nix/.seed.XXXXXX)
 trap 'rm -rf "$into"' EXIT
 
+# What is registered is whole; what is not may be half of an interrupted seed. Only a Nix that is
+# installed can tell; the one in the tar may not run from where it lies now.
+installed=/nix/var/nix/profiles/devbox-nix/bin/nix-store
+[[ -x $installed ]] || installed=$(type -P nix-store) || installed=
+is_whole() { [[ -n $installed && -e $1 ]] && "$installed" --check-validity "$1" 2>/dev/null; }
+
 tar --extract --preserve-permissions --directory "$into"
 mkdir -p /nix/store
 for path in "$into"/nix/store/*; do
   kept=/nix/store/${path##*/}
-  # What is registered is whole; what is not may be half of an interrupted seed.
-  if [[ -e $kept ]] && "$into$nix/bin/nix-store" --check-validity "$kept" 2>/dev/null; then
+  if is_whole "$kept"; then
     continue
   fi
   rm -rf "$kept"
