@@ -11,12 +11,11 @@ use devbox::ui::{Options, Ui};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ui = Ui::new(options(&cli));
-    let cx =
-        match Paths::from_env().and_then(|paths| Context::new(&cli.global, paths, Ui::new(options(&cli)))) {
-            Ok(cx) => cx,
-            Err(e) => return failed(&ui, &e),
-        };
+    let ui = || Ui::new(options(&cli));
+    let cx = match Paths::from_env().and_then(|paths| Context::new(&cli.global, paths, ui())) {
+        Ok(cx) => cx,
+        Err(e) => return failed(&ui(), &e),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&cx.ui, &Error::new(Kind::Failed, "can't start").caused_by(e)),

@@ -26,5 +26,6 @@ for path in "$into"/nix/store/*; do
 done
 "$nix/bin/nix-store" --load-db <"$into/registration"
 "$nix/bin/nix-env" --profile /nix/var/nix/profiles/devbox-nix --set "$nix"
-systemctl restart devbox-nix.service
+# Not by restarting its unit: the target needs that, and would take store and home down with it.
+"${0%/*}/nix.sh"
 systemctl restart devbox-nix-daemon.service

@@ -7,7 +7,7 @@ flock 9
 
 ln -sfn /usr/local/lib/devbox/shell.sh /usr/local/bin/devbox-shell
 if [[ ! -e /etc/systemd/system/multi-user.target.wants/devbox.target ]]; then
-  systemctl daemon-reload
   systemctl enable --quiet --no-reload devbox.target
+  systemctl daemon-reload
 fi
 systemctl start --no-block devbox.target
