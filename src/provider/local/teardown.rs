@@ -34,10 +34,12 @@ pub(super) async fn clear(place: &Place) -> Result<()> {
     detach_loops(place).await.map_err(|e| still_there(place, "loop devices on its volume", &e))?;
     groups.remove().await.map_err(|e| still_there(place, "its control groups", &e))?;
     network::detach(place.id(), digits(place)).await.map_err(|e| still_there(place, "its network", &e))?;
+    let mounts = |e: Error| still_there(place, "its mounts", &e);
+    // Before the root is unmounted, by which its lock is found.
     let nspawns = nspawns_leavings(place);
-    let tops: Vec<PathBuf> = nspawns.iter().cloned().chain([place.dir().to_owned()]).collect();
-    mounts::unmount_below(&tops).await.map_err(|e| still_there(place, "its mounts", &e))?;
+    mounts::unmount_below(&nspawns).await.map_err(mounts)?;
     remove(&nspawns).await?;
+    mounts::unmount_below(&[place.dir().to_owned()]).await.map_err(mounts)?;
     remove(&all_but_the_record(place)?).await
 }
 
