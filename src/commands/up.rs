@@ -4,12 +4,13 @@ use std::cell::Cell;
 
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::cli::Up;
 use crate::commands::Context;
 use crate::config::Config;
 use crate::config::project::Project;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, ignore};
 use crate::events::{Level, Phase};
 use crate::failpoint;
 use crate::guest::facts::Facts;
@@ -39,6 +40,8 @@ struct Story<'a> {
     signing: SigningKey,
     /// Whether a billable call is under way whose answer is not on disk yet.
     asking: Cell<bool>,
+    /// Whether the environment has been evaluated: before that nothing is paid for.
+    evaluated: watch::Sender<bool>,
 }
 
 /// A box that is up.
@@ -69,8 +72,17 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     };
     let signing = keys::signing(&cx.paths).await?;
     let project_name = config.project_name()?.clone();
-    let story =
-        Story { cx, project_name, project, config, provider, wanted, signing, asking: Cell::new(false) };
+    let story = Story {
+        cx,
+        project_name,
+        project,
+        config,
+        provider,
+        wanted,
+        signing,
+        asking: Cell::new(false),
+        evaluated: watch::Sender::new(false),
+    };
     let told = story.tell(args).await;
     drop(lock);
     told.map_err(|e| still_running(cx, &name, e))
@@ -174,7 +186,9 @@ impl Story<'_> {
             system: self.wanted.system,
             roots: self.cx.roots(&self.project.root, self.wanted.system),
         };
-        let environment = realise(&realise_wanted, &self.cx.ui.events);
+        let environment = realise(&realise_wanted, &self.cx.ui.events, || {
+            self.evaluated.send_replace(true);
+        });
         let up = self.box_up(plan, volume);
         tokio::pin!(environment, up);
         tokio::select! {
@@ -210,7 +224,11 @@ impl Story<'_> {
                 }
                 entry
             }
-            Source::Launch => self.launch(volume).await?,
+            Source::Launch => {
+                // The sender lives as long as this story, so the wait ends with the evaluation.
+                ignore(self.evaluated.subscribe().wait_for(|evaluated| *evaluated).await);
+                self.launch(volume).await?
+            }
         };
         let guest = self.cx.guest(&entry, &self.config).await?;
         let fresh = self.reach(&guest, &entry).await?;

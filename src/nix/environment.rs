@@ -71,13 +71,14 @@ impl Environment {
     }
 }
 
-/// Evaluates and realises. Afterwards everything is in this machine's store, and stays there as
+/// Evaluates and realises; `evaluated` is told as soon as evaluation has succeeded, which is when
+/// it is worth paying for something. Afterwards everything is in this machine's store, and stays there as
 /// long as `wanted.roots` does.
 ///
 /// # Errors
 /// [`Kind::Environment`]: no Nix or too old a one, no such dev shell, an error of evaluation, a
 /// build that failed (with the last lines of its log).
-pub async fn realise(wanted: &Wanted, events: &Events) -> Result<Environment> {
+pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> Result<Environment> {
     let phase = events.phase(Phase::Environment);
     phase.doing("evaluating");
     version::installed().await?;
@@ -86,7 +87,8 @@ pub async fn realise(wanted: &Wanted, events: &Events) -> Result<Environment> {
     let installable = command::installable(&wanted.shell, "devShells", wanted.system);
     let profile = wanted.roots.join("env");
     let cmd = command::argv_print_dev_env(&wanted.root, &installable, &profile);
-    let (script, built) = run_logged(&cmd, &phase, wanted, &installable).await?;
+    let (script, built) = run_logged(&cmd, &phase, wanted, &installable, &evaluated).await?;
+    evaluated();
     let output = store_path_of(&profile)?;
     forget_older_generations(&profile)?;
 
@@ -95,8 +97,14 @@ pub async fn realise(wanted: &Wanted, events: &Events) -> Result<Environment> {
         Some(package) => {
             let installable = command::installable(package, "packages", wanted.system);
             let link = wanted.roots.join("nix");
-            run_logged(&command::argv_build(&wanted.root, &installable, &link), &phase, wanted, &installable)
-                .await?;
+            run_logged(
+                &command::argv_build(&wanted.root, &installable, &link),
+                &phase,
+                wanted,
+                &installable,
+                &evaluated,
+            )
+            .await?;
             let path = store_path_of(&link)?;
             Some(GuestNix { closure: closure_of(&path).await?, path })
         }
@@ -116,6 +124,7 @@ async fn run_logged(
     phase: &Running,
     wanted: &Wanted,
     installable: &str,
+    evaluated: &impl Fn(),
 ) -> Result<(Vec<u8>, u64)> {
     let mut log = Log::default();
     let output = cmd
@@ -126,6 +135,9 @@ async fn run_logged(
                     let (done, total) =
                         (now.built.0.saturating_add(now.copied.0), now.built.1.saturating_add(now.copied.1));
                     phase.progress(done, total, Unit::Items, now.detail.clone());
+                }
+                if log.is_evaluated() {
+                    evaluated();
                 }
             },
         )
@@ -142,9 +154,12 @@ fn explain(log: &Log, installable: &str, wanted: &Wanted) -> Error {
     let said = |words: &str| log.errors().iter().chain(&log.messages()).any(|line| line.contains(words));
     let where_ = tick(&wanted.root);
     if let Some((drv, lines)) = log.failed_build() {
-        return Error::new(Kind::Environment, format!("building `{}` failed", short_name(drv)))
-            .details(lines)
-            .hint(format!("the whole log: `nix log {drv}`"));
+        return Error::new(
+            Kind::Environment,
+            format!("building `{}` failed", short_name(drv).trim_end_matches(".drv")),
+        )
+        .details(lines)
+        .hint(format!("the whole log: `nix log {drv}`"));
     }
     let last: Vec<String> = log.errors().iter().flat_map(|e| e.lines().map(str::to_owned)).collect();
     let last = if last.is_empty() { log.messages() } else { last };
