@@ -43,7 +43,7 @@ pub async fn connect(cx: &Context, name: Option<&str>) -> Result<(Entry, Guest)>
     let config = cx.resolved()?.config;
     let guest = cx.guest(&entry, &config).await?;
     if !guest.is_connected().await {
-        guest.wait_for_ssh(PATIENCE, async || Ok(())).await.map_err(|e| {
+        guest.wait_for_ssh(PATIENCE, Duration::ZERO, async || Ok(())).await.map_err(|e| {
             e.hint(format!(
                 "`devbox up {}` brings it back, `devbox status` tells whether it runs",
                 shell_quote(entry.name.as_str())

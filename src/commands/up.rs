@@ -1,6 +1,7 @@
 //! `devbox up`: from a flake to a box with its dev shell.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -23,6 +24,7 @@ use crate::nix::environment::{self, realise};
 use crate::plan::up::{Source, instance_of, render_plan};
 use crate::plan::{Seen, UpPlan, Wanted, plan_up};
 use crate::provider::{InstanceStatus, LaunchRequest, Provider, Volume};
+use crate::ssh::connection::KEY_GRACE;
 use crate::ssh::keys::{self, SigningKey};
 use crate::ssh::{Guest, include};
 use crate::transfer::{Moved, NixCopy, transfer};
@@ -199,7 +201,7 @@ impl Story<'_> {
                         tokio::select! {
                             // Its own failure is the lesser news; the journal has what it left.
                             _ = &mut up => break,
-                            () = tokio::time::sleep(std::time::Duration::from_millis(50)) => {}
+                            () = tokio::time::sleep(Duration::from_millis(50)) => {}
                         }
                     }
                     Err(e)
@@ -326,7 +328,8 @@ impl Story<'_> {
             "waiting for ssh at {}",
             entry.address.map(|a| a.to_string()).unwrap_or_default()
         ));
-        guest.wait_for_ssh(self.config.box_.boot_timeout, || self.still_there(entry)).await?;
+        let key_grace = if entry.ready.is_some() { Duration::ZERO } else { KEY_GRACE };
+        guest.wait_for_ssh(self.config.box_.boot_timeout, key_grace, || self.still_there(entry)).await?;
         phase.done(entry.address.map(|a| a.to_string()).unwrap_or_default());
         Ok(true)
     }

@@ -13,7 +13,7 @@ use crate::ssh::{Host, argv};
 const KNOCK: Duration = Duration::from_secs(2);
 /// How long a box may show another host key than the pinned one: sshd may be up for a moment before
 /// cloud-init has put the key in place.
-const KEY_GRACE: Duration = Duration::from_secs(60);
+pub const KEY_GRACE: Duration = Duration::from_secs(60);
 
 /// A machine we can reach.
 #[derive(Clone, Debug)]
@@ -78,11 +78,17 @@ impl Guest {
     }
 
     /// Waits until ssh lets us in with the pinned host key. `still_there` is asked every two
-    /// seconds or so, and ends the wait with its error when the instance is gone.
+    /// seconds or so, and ends the wait with its error when the instance is gone. A wrong host key
+    /// ends it too, once `key_grace` is over: [`KEY_GRACE`] for a box on its first boot, else none.
     ///
     /// # Errors
     /// [`Kind::Guest`] after `patience`, or when the box shows another host key.
-    pub async fn wait_for_ssh<F>(&self, patience: Duration, mut still_there: impl FnMut() -> F) -> Result<()>
+    pub async fn wait_for_ssh<F>(
+        &self,
+        patience: Duration,
+        key_grace: Duration,
+        mut still_there: impl FnMut() -> F,
+    ) -> Result<()>
     where
         F: Future<Output = Result<()>>,
     {
@@ -99,7 +105,7 @@ impl Guest {
                     return Ok(());
                 }
                 let refusal = parse_refusal(&String::from_utf8_lossy(&output.stderr));
-                if refusal == Refusal::OtherHostKey && began.elapsed() > KEY_GRACE {
+                if refusal == Refusal::OtherHostKey && began.elapsed() > key_grace {
                     return Err(self.refused(&output));
                 }
                 last = Some(output);

@@ -43,7 +43,7 @@ impl Stage {
         let provider = LocalProvider::new(LocalConfig {
             state: dir.path().join("state"),
             // Shared by all tests and all runs.
-            cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+            cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/devbox"),
             volumes: dir.path().join("volumes"),
         });
         provider.check().await.expect("this machine can have local boxes");

@@ -3,4 +3,10 @@
 // `clippy.toml` lets tests panic, but knows a test by its attribute: helpers have none.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout)]
 
+mod bad_environment;
+mod bad_volume;
+mod cli;
+mod crash;
 mod local_provider;
+mod story;
+mod support;

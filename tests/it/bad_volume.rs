@@ -1,0 +1,120 @@
+//! Volumes that are missing, read-only, full or damaged. The box takes ssh all the same, and what is
+//! on the volume is not touched.
+
+use std::fs;
+
+use crate::support::{SmallDisk, TestEnv, host};
+
+#[test]
+fn the_volume_is_not_there() {
+    let mut env = TestEnv::new("hello");
+    env.devbox(["up"]).code(7).says(&["there is no volume `devbox`", "hint: `devbox up -y` makes it"]);
+    fs::write(env.volume(), "a file").unwrap();
+    env.devbox(["up", "-y"]).code(7).says(&["hint:"]);
+    env.set("DEVBOX_VOLUME_NAME", "other");
+    env.set("DEVBOX_LOCAL_VOLUMES", env.path("volumes/devbox").to_str().unwrap());
+    env.devbox(["up", "-y"]).code(7);
+    env.assert_nothing_runs();
+}
+
+#[test]
+fn the_volume_is_read_only() {
+    let env = TestEnv::new("hello");
+    let disk = SmallDisk::mount(&env.path("volumes"), "size=1m");
+    fs::create_dir(env.volume()).unwrap();
+    host("mount", &["-o", "remount,ro", env.path("volumes").to_str().unwrap()]);
+    env.devbox(["up", "-y"]).code(7).says(&["devbox", "hint:"]);
+    env.assert_nothing_runs();
+    drop(disk);
+}
+
+/// The share goes away under a box: it still takes ssh, and `up` says what is wrong.
+#[test]
+fn a_missing_share_leaves_a_box_that_takes_ssh() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    env.on_box("cd /; exec sudo systemd-run --wait --quiet sh -c 'systemctl stop devbox.target && umount /lambda/nfs/devbox'");
+    // Starting it fails, as it would on a boot without the share.
+    env.devbox(["ssh", "--plain", "--", "cd /; sudo systemctl start devbox.target"]);
+    assert_eq!(env.on_box("cd /; mountpoint -q /nix || echo no store"), "no store");
+    let up = env.devbox(["up"]).code(7);
+    up.says(&["nothing is mounted at /lambda/nfs/devbox", "hint:", "`hello` is still running"]);
+    let status = env.devbox(["status"]).ok().stdout;
+    assert!(status.contains("volume failed"), "{status}");
+    env.devbox(["run", "--", "true"]).code(5).says(&["the store image is not mounted"]);
+    env.devbox(["down", "--force"]).ok();
+    env.assert_nothing_runs();
+}
+
+#[test]
+fn the_volume_is_full_when_the_image_is_made() {
+    let env = TestEnv::new("hello");
+    let disk = SmallDisk::mount(&env.path("volumes"), "size=2m");
+    let up = env.devbox(["up", "-y"]).code(7);
+    up.says(&["can't make the store image", "hint: free space on the volume", "`hello` is still running"]);
+    let left = fs::read_dir(env.volume().join("devbox/stores")).unwrap();
+    let images: Vec<_> =
+        left.map(|f| f.unwrap().file_name()).filter(|f| f.to_string_lossy().contains(".img")).collect();
+    assert!(images.is_empty(), "half an image is left: {images:?}");
+    assert_eq!(env.on_box("echo in"), "in");
+    env.devbox(["down", "--force"]).ok();
+    env.assert_nothing_runs();
+    drop(disk);
+}
+
+#[test]
+fn the_image_is_full_when_the_closure_is_copied() {
+    let env = TestEnv::new("big");
+    fs::write(env.project("size.json"), r#"{"count":3,"mib":24}"#).unwrap();
+    let up = env.devbox(["up", "-y", "--set", "volume.store-size=64MiB"]).code(7);
+    up.says(&["is full", "hint: free space", "`big` is still running"]);
+    env.on_box("sudo nix-store --verify --check-contents");
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
+/// A truncated image and one that is none: refused, untouched, the choices named.
+#[test]
+fn a_damaged_image_is_left_alone() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y", "--set", "volume.store-size=256MiB"]).ok();
+    env.devbox(["down"]).ok();
+    let whole = env.path("whole.img");
+    host("cp", &["--sparse=always", env.image().to_str().unwrap(), whole.to_str().unwrap()]);
+
+    let file = fs::File::options().write(true).open(env.image()).unwrap();
+    file.set_len(100 << 20).unwrap();
+    let before = fs::read(env.image()).unwrap();
+    let up = env.devbox(["up"]).code(7);
+    up.says(&["is truncated: 104857600 of 268435456 bytes", "hint: restore it", "`hello` is still running"]);
+    assert_eq!(env.on_box("echo in"), "in");
+    env.devbox(["down", "--force"]).ok();
+    assert!(fs::read(env.image()).unwrap() == before, "the truncated image was touched");
+
+    fs::write(env.image(), "this is no filesystem").unwrap();
+    env.devbox(["up"]).code(7).says(&["is no ext4 filesystem", "hint:"]);
+    env.devbox(["down", "--force"]).ok();
+    assert_eq!(fs::read(env.image()).unwrap(), b"this is no filesystem");
+
+    // The copy back in its place, everything is as it was.
+    fs::rename(&whole, env.image()).unwrap();
+    let again = env.devbox(["up", "--json"]).ok().result();
+    assert_eq!(again["copied-paths"], 0);
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
+/// One volume, two boxes: the second is refused before anything is launched, and told who has it.
+#[test]
+fn a_volume_in_use_is_refused() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    env.devbox(["up", "second"])
+        .code(7)
+        .says(&["the volume `devbox` is in use by the box `hello`", "hint: `devbox down hello`"]);
+    assert_eq!(env.instances().len(), 1);
+    env.devbox(["up", "second", "-y", "--set", "volume.name=second"]).ok();
+    assert_eq!(env.instances().len(), 2);
+    env.devbox(["down", "--all", "-y"]).ok();
+    env.assert_nothing_runs();
+}

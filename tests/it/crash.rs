@@ -1,0 +1,124 @@
+//! What an interruption leaves, wherever it comes: never a second box, never one unseen.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{TestEnv, finish, signal, until};
+
+/// SIGKILL at every step that is on disk: the next `up` ends with exactly one box, `down` with none.
+#[test]
+fn a_killed_up_is_continued() {
+    for step in ["intent", "local-recorded", "launched", "id", "transferred"] {
+        let mut env = TestEnv::new("hello");
+        env.set("DEVBOX_FAILPOINT", step);
+        env.devbox(["up", "-y"]).code(128 + 9);
+        env.set("DEVBOX_FAILPOINT", "");
+        // Whatever runs by then is seen.
+        let instances = env.instances().len();
+        let open = env.journal().iter().filter(|e| e["ended"].is_null()).count();
+        assert!(instances <= open, "{step}: {instances} instances, {open} in the journal");
+
+        env.devbox(["up", "-y"]).ok();
+        assert_eq!(env.instances().len(), 1, "{step}");
+        env.devbox(["run", "--", "hello"]).ok();
+        env.devbox(["down"]).ok();
+        env.assert_nothing_runs();
+    }
+}
+
+/// Ctrl-C says what runs and how to go on, and the next `up` does.
+#[test]
+fn an_interrupted_up_says_what_runs() {
+    let env = TestEnv::new("hello");
+    let child = env.start_until(["up", "-y", "--json"], r#""event":"started","phase":"boot""#);
+    signal(&child, Signal::INT);
+    finish(child).code(130).says(&[
+        "error: interrupted",
+        "`hello` is still running",
+        "devbox up hello",
+        "devbox down hello",
+    ]);
+    assert_eq!(env.instances().len(), 1);
+    let up = env.devbox(["up", "--json"]).ok();
+    assert!(!up.stdout.contains(r#""phase":"launch""#), "{}", up.stdout);
+    assert_eq!(env.instances().len(), 1);
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
+/// A box that dies while it boots is noticed at once, not at the end of a time-out.
+#[test]
+fn a_box_that_dies_while_it_boots() {
+    let env = TestEnv::new("hello");
+    let child = env.start_until(["up", "-y", "--json"], r#""event":"started","phase":"boot""#);
+    env.pull_the_plug();
+    let began = Instant::now();
+    finish(child).code(5).says(&["`hello` died", "hint: `devbox up` clears it away"]);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    env.devbox(["up"]).ok().says(&["`hello` died"]);
+    assert_eq!(env.instances().len(), 1);
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
+/// A box that dies while it is sent its environment: what arrived is whole, the next box gets the rest.
+#[test]
+fn a_box_that_dies_in_the_middle_of_a_copy() {
+    let env = TestEnv::new("big");
+    std::fs::write(env.project("size.json"), r#"{"count":2,"mib":24}"#).unwrap();
+    let child = env.start_until(["up", "-y", "--json"], r#""event":"started","phase":"transfer""#);
+    std::thread::sleep(Duration::from_millis(300));
+    env.pull_the_plug();
+    let began = Instant::now();
+    finish(child).code(5).says(&["`big` died"]);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    env.devbox(["up"]).ok();
+    env.on_box("sudo nix-store --verify --check-contents");
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
+/// A box that has died is said to have, and ended without a question: there is nothing left to save.
+#[test]
+fn a_dead_box_is_ended() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    env.pull_the_plug();
+    let status = env.status();
+    assert_eq!((status["status"].as_str(), status["ready"].as_bool()), (Some("dead"), Some(false)));
+    env.devbox(["run", "--", "true"]).code(5).says(&["`hello`", "can't be reached", "hint:"]);
+    env.devbox(["wait", "--timeout", "5s"]).code(5).says(&["`hello` is gone"]);
+    env.devbox(["down"]).ok().says(&["had died"]);
+    env.assert_nothing_runs();
+}
+
+/// A box whose ssh refuses is not lost sight of, and not ended without being told to.
+#[test]
+fn a_box_that_refuses_ssh() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+
+    // Another host key than the pinned one, and a connection that is made anew.
+    let entries = env.path("home/.local/state/devbox/journal");
+    let file = std::fs::read_dir(entries).unwrap().next().unwrap().unwrap().path();
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let mut entry: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    entry["host_key"] =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDevboxTestOfAnotherHostKeyThanThePinnedOne".into();
+    env.on_box("sudo pkill -o -x sshd-session; :");
+    env.devbox(["ssh", "--plain", "--", "sudo systemctl restart ssh; sudo pkill sshd-session"]);
+    std::fs::write(&file, serde_json::to_string(&entry).unwrap()).unwrap();
+    env.devbox(["run", "--", "true"]).code(5).says(&["another ssh host key", "hint:"]);
+    std::fs::write(&file, kept).unwrap();
+
+    // Nobody listens any more.
+    env.devbox(["ssh", "--plain", "--", "sudo systemctl stop ssh; sudo pkill sshd-session"]);
+    until("the port to close", || env.status()["ready"] == false);
+    let up = env.devbox(["up", "--set", "box.boot-timeout=3s"]).code(5);
+    up.says(&["port 22 of `hello`", "hint:", "`hello` is still running", "devbox down hello"]);
+    env.devbox(["down"]).code(5).says(&["can't be brought to rest", "--force", "not synced"]);
+    assert_eq!(env.instances().len(), 1);
+    env.devbox(["down", "--force"]).ok().says(&["would be lost"]);
+    env.assert_nothing_runs();
+}
