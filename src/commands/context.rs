@@ -11,6 +11,7 @@ use crate::guest::user_data::USER;
 use crate::journal::{Entry, Journal};
 use crate::names::BoxName;
 use crate::paths::Paths;
+use crate::plan::up::instance_of;
 use crate::provider::Provider;
 use crate::provider::local::{LocalConfig, LocalProvider};
 use crate::ssh::host::Files;
@@ -153,6 +154,23 @@ impl Context {
     pub fn roots(&self, root: &Path, system: crate::names::System) -> PathBuf {
         let name = format!("{:08x}-{system}", crate::paths::short_hash(root));
         self.paths.state.join("roots").join(name)
+    }
+}
+
+/// The instance of a launch may not have died meanwhile.
+///
+/// # Errors
+/// [`Kind::Guest`] when it has; [`Kind::Provider`] when the provider can't be asked.
+pub async fn still_there(provider: &dyn Provider, entry: &Entry) -> Result<()> {
+    use crate::provider::InstanceStatus::{Dead, Terminated, Terminating};
+    let instances = provider.list().await?;
+    match instance_of(entry, &instances).map(|i| &i.status) {
+        Some(Dead | Terminating | Terminated) | None => {
+            Err(Error::new(Kind::Guest, format!("`{}` died", entry.name)).hint(
+                "`devbox up` clears it away and launches a new one; what was synced to the volume is there",
+            ))
+        }
+        Some(_) => Ok(()),
     }
 }
 

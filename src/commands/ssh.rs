@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::cli::Ssh;
 use crate::commands::Context;
+use crate::commands::context::still_there;
 use crate::error::Result;
 use crate::guest::script;
 use crate::journal::Entry;
-use crate::process::shell_quote;
 use crate::ssh::Guest;
 
 /// How long a box that was up may take to answer.
@@ -43,12 +43,9 @@ pub async fn connect(cx: &Context, name: Option<&str>) -> Result<(Entry, Guest)>
     let config = cx.resolved()?.config;
     let guest = cx.guest(&entry, &config).await?;
     if !guest.is_connected().await {
-        guest.wait_for_ssh(PATIENCE, Duration::ZERO, async || Ok(())).await.map_err(|e| {
-            e.hint(format!(
-                "`devbox up {}` brings it back, `devbox status` tells whether it runs",
-                shell_quote(entry.name.as_str())
-            ))
-        })?;
+        let provider = cx.provider(&config);
+        let still_there = || still_there(provider.as_ref(), &entry);
+        guest.wait_for_ssh(PATIENCE, Duration::ZERO, still_there).await?;
     }
     Ok((entry, guest))
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::cli::Up;
 use crate::commands::Context;
+use crate::commands::context::still_there;
 use crate::config::Config;
 use crate::config::project::Project;
 use crate::error::{Error, Kind, Result, ignore};
@@ -19,11 +20,11 @@ use crate::guest::user_data::{self, UserData};
 use crate::guest::{activate, bootstrap, facts, seed};
 use crate::journal::Entry;
 use crate::names::{BoxName, LaunchId, ProjectName};
-use crate::nix::Environment;
 use crate::nix::environment::{self, realise};
-use crate::plan::up::{Source, instance_of, render_plan};
+use crate::nix::{self, Environment};
+use crate::plan::up::{Source, render_plan};
 use crate::plan::{Seen, UpPlan, Wanted, plan_up};
-use crate::provider::{InstanceStatus, LaunchRequest, Provider, Volume};
+use crate::provider::{LaunchRequest, Provider, Volume};
 use crate::ssh::connection::KEY_GRACE;
 use crate::ssh::keys::{self, SigningKey};
 use crate::ssh::{Guest, include};
@@ -61,6 +62,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     let (project, config) = cx.project()?;
     let provider = cx.provider(&config);
     provider.check().await?;
+    nix::version::installed().await?;
     let name: BoxName = match &args.name {
         Some(name) => name.parse()?,
         None => config.box_name()?.clone(),
@@ -329,7 +331,11 @@ impl Story<'_> {
             entry.address.map(|a| a.to_string()).unwrap_or_default()
         ));
         let key_grace = if entry.ready.is_some() { Duration::ZERO } else { KEY_GRACE };
-        guest.wait_for_ssh(self.config.box_.boot_timeout, key_grace, || self.still_there(entry)).await?;
+        guest
+            .wait_for_ssh(self.config.box_.boot_timeout, key_grace, || {
+                still_there(self.provider.as_ref(), entry)
+            })
+            .await?;
         phase.done(entry.address.map(|a| a.to_string()).unwrap_or_default());
         Ok(true)
     }
@@ -353,27 +359,20 @@ impl Story<'_> {
         ask().await
     }
 
-    /// The instance may not have died meanwhile.
-    async fn still_there(&self, entry: &Entry) -> Result<()> {
-        let instances = self.provider.list().await?;
-        match instance_of(entry, &instances).map(|i| &i.status) {
-            Some(InstanceStatus::Dead | InstanceStatus::Terminating | InstanceStatus::Terminated) | None => {
-                Err(Error::new(Kind::Guest, format!("`{}` died", entry.name))
-                    .hint("`devbox up` clears it away and launches a new one; what was synced to the volume is there"))
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
     /// The better error: that the box died, where that is why.
     async fn unless_dead(&self, entry: &Entry, e: Error) -> Error {
         if e.kind() != Kind::Guest {
             return e;
         }
-        match self.still_there(entry).await {
-            Err(dead) if dead.kind() == Kind::Guest => dead.caused_by(e),
-            _ => e,
+        // The connection may notice before the provider does.
+        for pause in [Duration::ZERO, Duration::from_secs(1)] {
+            tokio::time::sleep(pause).await;
+            match still_there(self.provider.as_ref(), entry).await {
+                Err(dead) if dead.kind() == Kind::Guest => return dead.caused_by(e),
+                _ => {}
+            }
         }
+        e
     }
 
     /// The box's Nix, where the project names one and the box has another.

@@ -6,8 +6,8 @@ use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::events::{Events, Phase, Running, Unit};
 use crate::names::System;
 use crate::nix::closure::{Closure, Fingerprint, is_store_path, parse_registrations};
+use crate::nix::command;
 use crate::nix::log::{Log, short_name};
-use crate::nix::{command, version};
 use crate::process::Cmd;
 
 /// Store paths in one command line: well below the 128 KiB and 2 MiB that Linux allows.
@@ -76,12 +76,11 @@ impl Environment {
 /// long as `wanted.roots` does.
 ///
 /// # Errors
-/// [`Kind::Environment`]: no Nix or too old a one, no such dev shell, an error of evaluation, a
+/// [`Kind::Environment`]: no such dev shell, an error of evaluation, a
 /// build that failed (with the last lines of its log).
 pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> Result<Environment> {
     let phase = events.phase(Phase::Environment);
     phase.doing("evaluating");
-    version::installed().await?;
     std::fs::create_dir_all(&wanted.roots).or_fail(|| format!("can't make {}", tick(&wanted.roots)))?;
 
     let installable = command::installable(&wanted.shell, "devShells", wanted.system);

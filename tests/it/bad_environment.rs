@@ -85,6 +85,7 @@ fn nix_is_missing_or_too_old() {
 #[test]
 fn a_configuration_that_is_wrong() {
     let env = TestEnv::new("hello");
+    let good = std::fs::read(env.project("devbox.toml")).unwrap();
     let cases = [
         ("[volume]\nstore-sise = \"1GiB\"\n", vec!["devbox.toml:2:1", "store-sise", "store-size", "hint:"]),
         ("[volume]\nstore-size = 100\n", vec!["devbox.toml:2:14", "takes a size", "hint:"]),
@@ -100,6 +101,7 @@ fn a_configuration_that_is_wrong() {
             assert!(run.stderr.contains(word), "`{word}` is not in:\n{}", run.stderr);
         }
     }
+    std::fs::write(env.project("devbox.toml"), good).unwrap();
     env.assert_nothing_runs();
 }
 

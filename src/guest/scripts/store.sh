@@ -48,15 +48,19 @@ if [[ ! -e $image ]]; then
   sync "$stores"
 fi
 
-dumpe2fs -h "$image" >"$run/superblock" 2>"$err" ||
-  fail "the store image $image is no ext4 filesystem: $(last_line "$err")" \
-    "restore it from a copy, or move it away: the next up makes a new one"
+# It fails on a truncated image too, but has printed the superblock by then.
+readable=0
+dumpe2fs -h "$image" >"$run/superblock" 2>"$err" || readable=$?
 field() { sed -n "s/^$1: *//p" "$run/superblock"; }
+way_out="restore it from a copy, or move it away: the next up makes a new one"
+[[ -n $(field 'Block count') ]] ||
+  fail "the store image $image is no ext4 filesystem: $(last_line "$err")" "$way_out"
 want=$(($(field 'Block count') * $(field 'Block size')))
 have=$(stat --format %s "$image")
 ((have >= want)) ||
-  fail "the store image $image is truncated: $have of $want bytes are there; it was not touched" \
-    "restore it from a copy, or move it away: the next up makes a new one"
+  fail "the store image $image is truncated: $have of $want bytes are there; it was not touched" "$way_out"
+((readable == 0)) ||
+  fail "the store image $image is damaged: $(last_line "$err"); it was not touched" "$way_out"
 
 found=clean
 if [[ $(field 'Filesystem features') == *needs_recovery* ]]; then
