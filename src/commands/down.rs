@@ -127,12 +127,16 @@ async fn rest(cx: &Context, config: &Config, entry: &Entry, instance: &Instance,
     if e.message().contains("is busy") || cx.ui.is_json() {
         return Err(e);
     }
-    cx.ui.error(&e);
-    match cx.ui.confirm(&format!("{risk}. End it all the same?")) {
-        Answer::Yes if !args.yes => Ok(()),
-        _ => Err(Error::new(Kind::Guest, format!("`{name}` was not ended: it could not be brought to rest"))
-            .hint(format!("`devbox down {name} --force` ends it all the same: what is not synced is lost"))),
+    // `-y` is no consent to a loss: only an answer to this very question is, or `--force`.
+    if !args.yes && cx.ui.can_ask() {
+        cx.ui.error(&e);
+        if cx.ui.confirm(&format!("{risk}. End it all the same?")) == Answer::Yes {
+            return Ok(());
+        }
     }
+    Err(Error::new(Kind::Guest, format!("`{name}` was not ended: it could not be brought to rest"))
+        .caused_by(e)
+        .hint(format!("`devbox down {name} --force` ends it all the same: what is not synced is lost")))
 }
 
 async fn terminate(cx: &Context, provider: &dyn Provider, instance: &Instance) -> Result<()> {

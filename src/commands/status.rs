@@ -16,7 +16,7 @@ use crate::provider::{Instance, InstanceStatus};
 use crate::ui::render_seconds;
 
 /// How long one box may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A box as `status` shows it.
 #[derive(Debug, Serialize)]

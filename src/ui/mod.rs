@@ -115,10 +115,12 @@ impl Ui {
         if self.options.yes {
             return Answer::Yes;
         }
-        if self.options.json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            return Answer::Nobody;
-        }
-        prompt::ask(question)
+        if self.can_ask() { prompt::ask(question) } else { Answer::Nobody }
+    }
+
+    /// Whether there is somebody to ask.
+    pub fn can_ask(&self) -> bool {
+        !self.options.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Says a block of lines, indented, unless `-q`.

@@ -1,1 +1,179 @@
-//! The command line without a box.
+//! The command line where no box is needed. The help texts are the manual, so they are snapshots.
+
+use std::fs;
+
+use devbox::config::reference::render_reference;
+
+use crate::support::{TestEnv, host, repository};
+
+const COMMANDS: [&str; 11] =
+    ["init", "up", "down", "ssh", "run", "status", "list", "wait", "config", "doctor", "completions"];
+
+/// Help as on a terminal of 100 columns: no line is longer, wherever the test runs.
+#[test]
+fn the_manual() {
+    let env = TestEnv::empty();
+    let help = env.devbox(["--help"]).ok().stdout;
+    insta::assert_snapshot!("help", help);
+    for command in COMMANDS {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is not in the list");
+        let text = env.devbox([command, "--help"]).ok().stdout;
+        assert!(text.lines().all(|l| l.chars().count() <= 100), "a line of {command} is too long");
+        insta::assert_snapshot!(format!("help-{command}"), text);
+    }
+}
+
+#[test]
+fn completions_are_scripts_that_know_the_commands() {
+    let env = TestEnv::empty();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = env.devbox(["completions", shell]).ok().stdout;
+        for command in COMMANDS {
+            assert!(script.contains(command), "{shell} does not know {command}");
+        }
+        if shell == "bash" {
+            let file = env.path("completions");
+            fs::write(&file, script).unwrap();
+            host("bash", &["-n", file.to_str().unwrap()]);
+        }
+    }
+    env.devbox(["completions", "tcsh"]).code(2);
+}
+
+#[test]
+fn words_that_are_no_command_line() {
+    let env = TestEnv::empty();
+    env.devbox(["upp"]).code(2).says(&["unrecognized subcommand 'upp'", "similar"]);
+    env.devbox(["up", "--fast"]).code(2).says(&["--fast"]);
+    env.devbox(["down", "--all", "hello"]).code(2).says(&["--all"]);
+    env.devbox(["run"]).code(2);
+    env.devbox(["-C", "/no/such/folder", "status"])
+        .code(2)
+        .says(&["can't go to the folder `/no/such/folder`"]);
+    env.devbox(["--set", "volume.sise=1GiB", "config"]).code(2).says(&["volume.sise", "hint:"]);
+    env.devbox(["--set", "nonsense", "config"]).code(2).says(&["KEY=VALUE"]);
+    env.devbox(["--config", "/no/such/file", "config"]).code(2).says(&["there is no `/no/such/file`"]);
+    env.devbox(["wait", "--timeout", "soon"]).code(2).says(&["`soon`", "hint:"]);
+    assert_eq!(env.devbox(["--version"]).ok().stdout, format!("devbox {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn without_a_home_there_is_nothing_to_work_from() {
+    let mut env = TestEnv::empty();
+    env.set("HOME", "");
+    env.devbox(["status"]).code(2).says(&["`HOME` is not set", "hint:"]);
+}
+
+#[test]
+fn init_writes_what_is_missing_and_nothing_else() {
+    let env = TestEnv::empty();
+    env.devbox(["init", "--name", "My Project"])
+        .code(2)
+        .says(&["can't be a project name", "for example `my-project`"]);
+    env.devbox(["init"]).ok().says(&["flake.nix", "devbox.toml", "devbox up"]);
+    let flake = fs::read_to_string(env.project("flake.nix")).unwrap();
+    assert!(flake.contains("devShells"), "{flake}");
+    assert_eq!(env.devbox(["config", "--json"]).ok().json()["settings"][0]["value"], "project");
+
+    fs::write(env.project("flake.nix"), "# mine").unwrap();
+    env.devbox(["init"]).code(2).says(&["devbox.toml` exists already", "hint:"]);
+    fs::remove_file(env.project("devbox.toml")).unwrap();
+    fs::create_dir(env.project("inner")).unwrap();
+    env.devbox(["-C", "inner", "init", "--name", "x"]).ok();
+    assert!(env.project("devbox.toml").exists(), "beside the flake, not in the folder below it");
+    assert_eq!(fs::read_to_string(env.project("flake.nix")).unwrap(), "# mine");
+}
+
+#[test]
+fn config_says_where_each_value_comes_from() {
+    let mut env = TestEnv::new("hello");
+    fs::create_dir_all(env.path("home/.config/devbox")).unwrap();
+    let user = "[volume]\nname = \"mine\"\nstore-size = \"10GiB\"\n[ssh]\nforward-agent = true\n";
+    fs::write(env.path("home/.config/devbox/config.toml"), user).unwrap();
+    fs::write(
+        env.project("devbox.toml"),
+        "name = \"p\"\n[volume]\nname = \"theirs\"\nstore-size = \"20GiB\"\n",
+    )
+    .unwrap();
+    env.set("DEVBOX_VOLUME_STORE_SIZE", "30GiB");
+    let text = env.devbox(["config", "--set", "box.boot-timeout=90s"]).ok().stdout;
+    let text = text.replace(env.path("").to_str().unwrap(), "/T/");
+    insta::assert_snapshot!("config", text);
+    env.set("DEVBOX_VOLUME_SIZE", "1GiB");
+    env.devbox(["config"]).code(2).says(&["DEVBOX_VOLUME_SIZE", "DEVBOX_VOLUME_STORE_SIZE"]);
+}
+
+#[test]
+fn nothing_runs_and_all_say_so() {
+    let env = TestEnv::new("hello");
+    env.devbox(["status"]).ok().says(&["no box is up", "devbox up"]);
+    assert_eq!(env.devbox(["status", "--json"]).ok().json()["boxes"], serde_json::json!([]));
+    env.devbox(["list", "instances"]).ok().says(&["no instances"]);
+    env.devbox(["down", "--all"]).ok().says(&["no box up"]);
+    env.devbox(["wait", "--for", "gone"]).ok();
+    for command in
+        [&["down"][..], &["ssh"], &["run", "--", "true"], &["wait"], &["down", "other"], &["status", "other"]]
+    {
+        env.devbox(command).code(2).says(&["no box called `", "hint: `devbox up"]);
+    }
+}
+
+/// An error is one line of JSON among the events, and talk for a person all the same.
+#[test]
+fn an_error_as_json() {
+    let env = TestEnv::empty();
+    let run = env.devbox(["up", "--json"]).code(3);
+    let event: serde_json::Value = serde_json::from_str(run.stdout.trim()).unwrap();
+    assert_eq!((event["event"].as_str(), event["exit-code"].as_i64()), (Some("error"), Some(3)));
+    assert!(event["hints"][0].as_str().unwrap().contains("devbox init"));
+    run.says(&["error: no `flake.nix`"]);
+}
+
+#[test]
+fn colour_where_it_is_asked_for() {
+    let mut env = TestEnv::empty();
+    let error = |env: &TestEnv, when: &str| env.devbox(["up", "--color", when]).code(3).stderr;
+    assert!(error(&env, "always").starts_with("\u{1b}["));
+    assert!(error(&env, "auto").starts_with("error:"), "a pipe is no terminal");
+    assert!(error(&env, "never").starts_with("error:"));
+    env.set("NO_COLOR", "1");
+    assert!(error(&env, "auto").starts_with("error:"));
+}
+
+#[test]
+fn doctor_finds_what_is_missing_and_says_how_to_get_it() {
+    let mut env = TestEnv::new("hello");
+    let fine = env.devbox(["doctor"]).ok().stdout;
+    for line in ["ok       configuration", "ok       nix", "ok       local provider", "note     plain ssh"] {
+        assert!(fine.contains(line), "`{line}` is not in:\n{fine}");
+    }
+    env.set("PATH", "/nonexistent");
+    let lacking = env.devbox(["doctor"]).code(1).says(&["things that devbox needs are missing"]).stdout;
+    for line in [
+        "missing  nix",
+        "missing  ssh ",
+        "fix: apt-get install openssh-client",
+        "missing  local: `mmdebstrap`",
+    ] {
+        assert!(lacking.contains(line), "`{line}` is not in:\n{lacking}");
+    }
+    let document = env.devbox(["doctor", "--json"]).code(1);
+    let first = document.stdout.split("\n{\"event\"").next().unwrap().to_owned();
+    let checks: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert!(checks["missing"].as_i64().unwrap() > 3, "{checks}");
+}
+
+/// README's reference of the configuration is the one that the types give. `UPDATE_README=1` writes it.
+#[test]
+fn the_readme_is_not_stale() {
+    let file = repository().join("README.md");
+    let text = fs::read_to_string(&file).unwrap();
+    let (begin, end) = ("<!-- configuration: begin -->\n", "<!-- configuration: end -->");
+    let (before, rest) = text.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let fresh = format!("{before}{begin}\n{}\n{end}{after}", render_reference().trim());
+    if devbox::env::get("UPDATE_README").is_some() {
+        fs::write(&file, &fresh).unwrap();
+    }
+    assert!(fresh == text, "README.md is stale: UPDATE_README=1 cargo test --test it readme");
+}

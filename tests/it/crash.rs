@@ -116,7 +116,12 @@ fn a_box_that_refuses_ssh() {
     until("the port to close", || env.status()["ready"] == false);
     let up = env.devbox(["up", "--set", "box.boot-timeout=3s"]).code(5);
     up.says(&["port 22 of `hello`", "hint:", "`hello` is still running", "devbox down hello"]);
-    env.devbox(["down"]).code(5).says(&["can't be brought to rest", "--force", "not synced"]);
+    env.devbox(["down"]).code(5).says(&[
+        "was not ended: it could not be brought to rest",
+        "port 22",
+        "--force",
+        "not synced",
+    ]);
     assert_eq!(env.instances().len(), 1);
     env.devbox(["down", "--force"]).ok().says(&["would be lost"]);
     env.assert_nothing_runs();

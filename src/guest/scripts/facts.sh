@@ -21,7 +21,7 @@ if version=$(nix-store --version 2>&1); then
 fi
 status='{"steps":[]}'
 [[ ! -e $run/status.json ]] || status=$(<"$run/status.json")
-target=$(systemctl is-active devbox.target) || true # prints the state it has, whatever its exit code
+target=$(systemctl show --property=ActiveState --value devbox.target)
 
 printf '{"boot":%s,"uptime":%s,"launch":%s,"machine":%s,"kernel":%s,"nix":%s,"target":%s,"status":%s,' \
   "$(json "$(cat /proc/sys/kernel/random/boot_id)")" "$(uptime_s)" "$(json "$DEVBOX_LAUNCH")" \

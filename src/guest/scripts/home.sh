@@ -15,6 +15,7 @@ home=$(cut -d: -f6 <<<"$home")
 kept=$DEVBOX_VOLUME/devbox/home
 
 if [[ ${1-} == stop ]]; then
+  withdraw
   for ((try = 0; try < 50; try++)); do
     mountpoint -q "$home" || exit 0
     umount "$home" 2>"$err" && exit 0

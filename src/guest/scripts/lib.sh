@@ -38,12 +38,24 @@ report() {
     "$(json "${STEP#*-}")" "$1" "$(json "$2")" "$(json "${3-}")" "$(uptime_s)" >"$run/steps/$STEP.new"
   mv "$run/steps/$STEP.new" "$run/steps/$STEP.json"
   printf '%s: %s: %s\n' "$STEP" "$1" "$2" >&2
+  publish
+}
+
+# withdraw: the step is undone, and nothing is said of it any more.
+withdraw() {
+  rm -f "$run/steps/$STEP.json"
+  publish
+}
+
+# All steps together.
+publish() {
   (
     flock 8
     local sep='' file
     {
       printf '{"steps":['
       for file in "$run"/steps/*.json; do
+        [[ -e $file ]] || continue
         printf '%s' "$sep"
         cat "$file"
         sep=,

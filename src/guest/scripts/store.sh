@@ -9,6 +9,7 @@ STEP=2-store
 err=$run/store.err
 
 if [[ ${1-} == stop ]]; then
+  withdraw
   for ((try = 0; try < 50; try++)); do
     mountpoint -q /nix || exit 0
     if umount /nix 2>"$err"; then
