@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-nix lint bench deps format clippy shellcheck licences
 
-scripts = $$(find src scripts tests examples -name '*.sh'; echo .ci/run)
+scripts = $$(find src scripts tests examples benches -name "*.sh"; echo .ci/run)
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -25,7 +25,7 @@ test-nix: deps ## The story with newer versions of Nix, and the same fingerprint
 
 bench: deps ## Measure what the user waits for (needs root)
 	cargo build --release --locked
-	scripts/bench.sh
+	benches/up.sh
 
 deps: ## Install what is missing (Debian and Ubuntu; elsewhere say what is missing)
 	@scripts/install-deps.sh

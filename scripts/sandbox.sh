@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by demo.sh and bench.sh: a devbox of their own, apart from the user's. Only the cache, which
+# Sourced by demo.sh, test-nix-versions.sh and benches/up.sh: a devbox of their own, apart from the user's. Only the cache, which
 # holds the boxes' root filesystem, is shared.
 #
 # Needs `sandbox`, the folder, and `root`, the repository's. Gives `say`, `fail`, `devbox` (which

@@ -19,12 +19,17 @@ use crate::ui::ColorChoice;
     arg_required_else_help = true,
     max_term_width = 100
 )]
-#[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 the environment could not be built, 4 the provider refused,
-5 the box can't be reached or set up, 6 the environment differs from what it must be, 7 the volume is held by
-another box, missing or damaged, 130 interrupted. `devbox ssh` and `devbox run` pass on the exit code of what they
-run, and ssh's 255."
-)]
+#[command(after_help = "Exit codes:
+  0    done
+  1    failed
+  2    the command line or the configuration is wrong; nothing was touched
+  3    the environment could not be evaluated or built
+  4    the provider refused, or can't work on this machine
+  5    the box can't be reached or set up
+  6    the environment differs from what it must be
+  7    the volume is held by another box, missing or damaged
+  130  interrupted
+`devbox ssh` and `devbox run` end with the exit code of what they run, or ssh's 255.")]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -64,30 +69,20 @@ pub struct Global {
     pub set: Vec<String>,
 }
 
-/// What to do.
+/// What to do. The documentation of a verb is that of its arguments.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "clap would show a comment here instead of the longer one at the arguments")]
 pub enum Command {
-    /// Write `devbox.toml`, and a flake where there is none
     Init(Init),
-    /// Bring up a box with the project's dev shell
     Up(Up),
-    /// Bring a box to rest and end it
     Down(Down),
-    /// Open the dev shell on a box
     Ssh(Ssh),
-    /// Run a command in the dev shell on a box
     Run(Run),
-    /// Show the boxes of this machine
     Status(Status),
-    /// List what the provider has
     List(List),
-    /// Wait until a box is ready, or gone
     Wait(Wait),
-    /// Print each setting and where it comes from
     Config(Config),
-    /// Check what devbox needs on this machine
     Doctor(Doctor),
-    /// Print the completion script of a shell
     Completions(Completions),
 }
 

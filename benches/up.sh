@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # What the user waits for, on a real box on this machine: whole processes, seconds, median of RUNS.
 #
-# Usage: scripts/bench.sh [RUNS]     (default: 5; `make bench` builds devbox first)
+# Usage: benches/up.sh [RUNS]     (default: 5; `make bench` builds devbox first)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if ((EUID != 0)); then
-    exec "$root/scripts/as-root.sh" "$root/scripts/bench.sh" "$@"
+    exec "$root/scripts/as-root.sh" "$root/benches/up.sh" "$@"
 fi
 runs=${1:-5}
 sandbox=$root/target/bench
-# shellcheck source=sandbox.sh
+# shellcheck source=../scripts/sandbox.sh
 . "$root/scripts/sandbox.sh"
 
 # timed CMD...: runs it, its output only shown when it fails; sets `took`, in microseconds.
@@ -55,17 +55,43 @@ timed devbox up --yes
 report "devbox up, new volume (1 run)" "$took"
 measure "devbox up, the box is current" devbox up --yes
 measure "devbox status" devbox status
+# What a user would type instead: the floor of one command over a connection of its own.
 measure "devbox run -- true" devbox run -- true
+measure "ssh hello true (a new connection)" ssh -F "$HOME/.ssh/devbox/hello.conf" hello true
 
-ups=() downs=()
+# relaunch: `up` from nothing, and a first command in the dev shell. Sets `up_took`, and `shell_took`
+# from the first banner of the box's sshd to the end of that command, in microseconds.
+relaunch() {
+    local events=$sandbox/events from banner address='' line
+    from=${EPOCHREALTIME/[.,]/}
+    devbox --json up --yes >"$events" 2>/dev/null </dev/null &
+    local up=$!
+    until [[ -n $address ]]; do
+        address=$(sed -nE 's/.*waiting for ssh at ([0-9.]+).*/\1/p' "$events" | head -n 1)
+        sleep 0.01
+    done
+    until { exec 3<>"/dev/tcp/$address/22"; } 2>/dev/null; do sleep 0.01; done
+    read -r -t 10 line <&3
+    exec 3<&-
+    [[ $line == SSH-2.0-* ]] || fail "no ssh banner from $address: $line"
+    banner=${EPOCHREALTIME/[.,]/}
+    wait "$up" || fail "the relaunch failed: $(tail -n 1 "$events")"
+    up_took=$((${EPOCHREALTIME/[.,]/} - from))
+    devbox run -- true </dev/null
+    shell_took=$((${EPOCHREALTIME/[.,]/} - banner))
+}
+
+ups=() downs=() shells=()
 for ((run = 0; run < runs; run++)); do
     timed devbox down --yes
     downs+=("$took")
-    timed devbox up --yes
-    ups+=("$took")
+    relaunch
+    ups+=("$up_took")
+    shells+=("$shell_took")
 done
 report "devbox down" "${downs[@]}"
 report "devbox up, relaunch" "${ups[@]}"
+report "  from the ssh banner to a command" "${shells[@]}"
 
 tidy
 rm -rf --one-file-system "$sandbox"
