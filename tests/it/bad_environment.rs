@@ -41,9 +41,12 @@ fn a_failing_build() {
     ]);
     let shown = run.stderr.lines().filter(|l| l.contains("of the log")).count();
     assert_eq!(shown, 19, "the last 20 lines, one of which is the builder's own:\n{}", run.stderr);
-    // Only the build could tell, and the box was launched beside it: it is named.
-    assert!(run.stderr.contains("`build-fails` is still running"), "{}", run.stderr);
-    env.devbox(["down"]).ok();
+    // Only the build could tell. Whether the launch beside it had begun by then is a matter of
+    // milliseconds; where it had, the box is named.
+    if !env.instances().is_empty() {
+        assert!(run.stderr.contains("`build-fails` is still running"), "{}", run.stderr);
+        env.devbox(["down"]).ok();
+    }
     env.assert_nothing_runs();
 }
 

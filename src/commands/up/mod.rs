@@ -1,0 +1,250 @@
+//! `devbox up`: from a flake to a box with its dev shell.
+
+mod launch;
+mod report;
+
+pub use report::still_running;
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::cli::Up;
+use crate::commands::Context;
+use crate::config::Config;
+use crate::config::project::Project;
+use crate::error::{Error, Kind, Result};
+use crate::events::Phase;
+use crate::failpoint;
+use crate::guest::facts::Facts;
+use crate::guest::{activate, facts};
+use crate::journal::Entry;
+use crate::names::{BoxName, ProjectName};
+use crate::nix::environment::{self, realise};
+use crate::nix::{self, Environment};
+use crate::plan::up::{Source, render_plan};
+use crate::plan::{Seen, UpPlan, Wanted, plan_up};
+use crate::provider::{Provider, Volume};
+use crate::ssh::Guest;
+use crate::ssh::keys::{self, SigningKey};
+use crate::transfer::{Moved, NixCopy, transfer};
+use crate::ui::Answer;
+
+/// All that the story needs to know.
+struct Story<'a> {
+    cx: &'a Context,
+    project: Project,
+    project_name: ProjectName,
+    config: Config,
+    provider: Box<dyn Provider>,
+    wanted: Wanted,
+    signing: SigningKey,
+    /// Whether a billable call is under way whose answer is not on disk yet.
+    asking: Cell<bool>,
+    /// Whether the environment has been evaluated: before that nothing is paid for.
+    evaluated: watch::Sender<bool>,
+}
+
+/// A box that is up.
+struct BoxUp {
+    guest: Guest,
+    entry: Entry,
+    facts: Facts,
+}
+
+/// Runs `devbox up`.
+///
+/// # Errors
+/// See the exit codes; a box that runs by then is named, with the command that ends it.
+pub async fn run(cx: &Context, args: &Up) -> Result<()> {
+    let (project, config) = cx.project()?;
+    let provider = cx.provider(&config);
+    provider.check().await?;
+    nix::version::installed().await?;
+    let name: BoxName = match &args.name {
+        Some(name) => name.parse()?,
+        None => config.box_name()?.clone(),
+    };
+    let lock = cx.journal.lock(&name, "up", &cx.ui.events).await?;
+    let wanted = Wanted {
+        name: name.clone(),
+        provider: provider.name().to_owned(),
+        system: provider.default_system()?,
+        volume: config.volume.name.clone(),
+    };
+    let signing = keys::signing(&cx.paths).await?;
+    let project_name = config.project_name()?.clone();
+    let story = Story {
+        cx,
+        project_name,
+        project,
+        config,
+        provider,
+        wanted,
+        signing,
+        asking: Cell::new(false),
+        evaluated: watch::Sender::new(false),
+    };
+    let told = story.tell(args).await;
+    drop(lock);
+    told.map_err(|e| still_running(cx, &name, e))
+}
+
+impl Story<'_> {
+    async fn tell(&self, args: &Up) -> Result<()> {
+        let seen = self.look().await?;
+        let plan = plan_up(&self.wanted, &seen)?;
+        if args.dry_run {
+            return self.show(&plan, &seen);
+        }
+        let volume = self.volume(&plan, &seen).await?;
+        self.tidy(&plan).await?;
+
+        let (environment, up) = self.side_by_side(&plan, &volume).await?;
+        self.seed(&environment, &up).await?;
+        let (moved, generation) = self.bring(&environment, &up).await?;
+        let entry = Entry {
+            ready: up.entry.ready.or_else(|| Some(Timestamp::now())),
+            fingerprint: Some(environment.fingerprint.clone()),
+            ..up.entry.clone()
+        };
+        if entry != up.entry {
+            self.cx.journal.write(&entry)?;
+        }
+        self.offer_include()?;
+        self.report(&environment, &entry, moved, generation);
+        Ok(())
+    }
+
+    /// What there is: the journal, the provider's instances, the volume.
+    async fn look(&self) -> Result<Seen> {
+        Ok(Seen {
+            journal: self.cx.journal.open()?,
+            instances: self.provider.list().await?,
+            volume: self.provider.volume(&self.wanted.volume).await?,
+        })
+    }
+
+    /// `--dry-run`: the plan, and nothing done.
+    fn show(&self, plan: &UpPlan, seen: &Seen) -> Result<()> {
+        let mut lines =
+            vec![format!("build   `{}` of {}", self.config.environment.shell, self.project.root.display())];
+        lines.extend(render_plan(&self.wanted, plan, seen));
+        lines.push("copy    what the box lacks of the environment, and make it current".into());
+        if self.cx.ui.is_json() {
+            self.cx.ui.document(&json!({"box": self.wanted.name, "plan": lines}));
+        } else {
+            self.cx.ui.data(&format!("{}\n", lines.join("\n")));
+        }
+        Ok(())
+    }
+
+    /// The volume, made first where it has to be and the user agrees.
+    async fn volume(&self, plan: &UpPlan, seen: &Seen) -> Result<Volume> {
+        let name = &self.wanted.volume;
+        match (&seen.volume, &plan.source) {
+            (Some(volume), _) => Ok(volume.clone()),
+            (None, Source::Running { entry, .. }) => Err(Error::new(
+                Kind::Volume,
+                format!("the volume `{name}` is gone, and the box `{}` still uses it", entry.name),
+            )
+            .hint("bring the folder back before you end the box: what is on it is not lost yet")),
+            (None, Source::Launch) => {
+                let question = format!("There is no volume `{name}` yet. Make it?");
+                match self.cx.ui.confirm(&question) {
+                    Answer::Yes => self.provider.create_volume(name).await,
+                    Answer::No | Answer::Nobody => {
+                        Err(Error::new(Kind::Volume, format!("there is no volume `{name}`"))
+                            .hint("`devbox up -y` makes it; `volume.name` names another one"))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends what is dead of this box, and closes what the journal still has open of it.
+    async fn tidy(&self, plan: &UpPlan) -> Result<()> {
+        for instance in &plan.clear {
+            self.cx.ui.events.warn(format!(
+                "`{}` died ({}, {}): what was not synced is lost; ending it",
+                instance.name, instance.id, instance.status
+            ));
+            self.provider.terminate(&instance.id, &self.cx.ui.events).await?;
+        }
+        for entry in &plan.close {
+            self.cx.journal.end(entry)?;
+        }
+        Ok(())
+    }
+
+    /// The environment here and the box there, at the same time. When the environment fails while
+    /// the provider is being asked, the answer is waited for: an instance nobody has written down is
+    /// the one thing that must not be.
+    async fn side_by_side(&self, plan: &UpPlan, volume: &Volume) -> Result<(Environment, BoxUp)> {
+        let realise_wanted = environment::Wanted {
+            root: self.project.root.clone(),
+            shell: self.config.environment.shell.clone(),
+            guest_nix: self.config.environment.nix.clone(),
+            system: self.wanted.system,
+            roots: self.cx.roots(&self.project.root, self.wanted.system),
+        };
+        let environment = realise(&realise_wanted, &self.cx.ui.events, || {
+            self.evaluated.send_replace(true);
+        });
+        let up = self.box_up(plan, volume);
+        tokio::pin!(environment, up);
+        tokio::select! {
+            realised = &mut environment => match realised {
+                Ok(environment) => Ok((environment, up.await?)),
+                Err(e) => {
+                    while self.asking.get() {
+                        tokio::select! {
+                            // Its own failure is the lesser news; the journal has what it left.
+                            _ = &mut up => break,
+                            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                        }
+                    }
+                    Err(e)
+                }
+            },
+            up = &mut up => {
+                let up = up?;
+                Ok((environment.await?, up))
+            }
+        }
+    }
+
+    /// The environment on the box: moved, made current, compared. Nothing where it is there.
+    async fn bring(&self, environment: &Environment, up: &BoxUp) -> Result<(Moved, u64)> {
+        let there = &up.facts;
+        if there.environment.as_ref() == Some(&environment.output)
+            && there.fingerprint.as_ref() == Some(&environment.fingerprint)
+        {
+            return Ok((Moved { paths: 0, bytes: 0 }, there.generation));
+        }
+        match self.carry(environment, &up.guest).await {
+            Ok(brought) => Ok(brought),
+            Err(e) => Err(self.unless_dead(&up.entry, e).await),
+        }
+    }
+
+    async fn carry(&self, environment: &Environment, guest: &Guest) -> Result<(Moved, u64)> {
+        let events = &self.cx.ui.events;
+        let moved = transfer(&NixCopy, environment, &self.signing, guest, events).await?;
+        failpoint::hit("transferred");
+        let generation = activate::make_current(guest, &self.project_name, environment, events).await?;
+        let phase = events.phase(Phase::Verify);
+        let there = facts::ask(guest, &self.project_name).await?.fingerprint;
+        if there.as_ref() != Some(&environment.fingerprint) {
+            return Err(Error::new(Kind::Differs, format!("the environment on `{}` is not the one built here", guest.name))
+                .detail(format!("here   {}", environment.fingerprint))
+                .detail(format!("there  {}", there.map_or("none".into(), |f| f.to_string())))
+                .hint("the box or its store image is damaged: `nix-store --verify --check-contents` on it tells more"));
+        }
+        phase.done(environment.fingerprint.short());
+        Ok((moved, generation))
+    }
+}

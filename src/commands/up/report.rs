@@ -1,0 +1,97 @@
+//! The part of `up` that is about words: the offer of plain ssh, the end of the story, and what still
+//! runs after a failure.
+
+use serde_json::json;
+
+use super::Story;
+use crate::commands::Context;
+use crate::error::{Error, Result};
+use crate::events::Level;
+use crate::journal::Entry;
+use crate::names::BoxName;
+use crate::nix::Environment;
+use crate::ssh::include;
+use crate::transfer::Moved;
+use crate::ui::timeline::render_timeline;
+use crate::ui::{Answer, render_seconds};
+
+impl Story<'_> {
+    /// Once in a user's life: whether plain `ssh NAME` may find the boxes too.
+    pub(super) fn offer_include(&self) -> Result<()> {
+        let Self { cx, .. } = self;
+        if include::present(&cx.paths)? {
+            return Ok(());
+        }
+        let name = &self.wanted.name;
+        let hint = format!("for plain `ssh {name}`, put `{}` on top of ~/.ssh/config", include::LINE);
+        if include::asked_before(&cx.paths)? {
+            cx.ui.events.detail(hint);
+            return Ok(());
+        }
+        let question = format!("Add `{}` to ~/.ssh/config, so that `ssh {name}` works?", include::LINE);
+        match cx.ui.confirm(&question) {
+            Answer::Yes => include::add(&cx.paths),
+            Answer::No | Answer::Nobody => {
+                cx.ui.events.note(Level::Hint, hint);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn report(&self, environment: &Environment, entry: &Entry, moved: Moved, generation: u64) {
+        let Self { cx, .. } = self;
+        let ui = &cx.ui;
+        let took = ui.events.elapsed();
+        let spans = ui.events.spans();
+        if spans.len() > 2 {
+            let width =
+                console::Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
+            ui.events.info("");
+            ui.block(render_timeline(&spans, took, width.saturating_sub(2)));
+            ui.events.info("");
+        }
+        let name = &entry.name;
+        ui.events.info(format!(
+            "`{name}` is ready after {}: `devbox ssh` opens the dev shell, `devbox down` ends it",
+            render_seconds(took.as_secs_f64())
+        ));
+        ui.result(
+            "up",
+            json!({
+                "box": name,
+                "instance": entry.instance,
+                "address": entry.address,
+                "fingerprint": environment.fingerprint,
+                "environment": environment.output,
+                "generation": generation,
+                "paths": environment.closure.0.len(),
+                "bytes": environment.closure.bytes(),
+                "copied-paths": moved.paths,
+                "copied-bytes": moved.bytes,
+                "seconds": took.as_secs_f64(),
+            }),
+        );
+    }
+}
+
+/// After a failure: what still runs, what it costs, and the command that ends it.
+pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
+    match cx.journal.of_box(name) {
+        Ok(Some(entry)) => {
+            let cost = match entry.cents_per_hour {
+                Some(0) => "free".to_owned(),
+                Some(cents) => format!("{:.2} USD an hour", f64::from(cents) / 100.0),
+                None => "price unknown".to_owned(),
+            };
+            let what = match &entry.instance {
+                Some(id) => format!("`{name}` is still running ({id}, {cost})"),
+                None => {
+                    format!("`{name}` may be running ({cost}): its launch was asked for and not answered")
+                }
+            };
+            error.hint(format!("{what}: `devbox up {name}` continues, `devbox down {name}` ends it"))
+        }
+        Ok(None) => error,
+        Err(unreadable) => error.hint(format!("{unreadable}: `devbox list instances` shows what runs")),
+    }
+}
