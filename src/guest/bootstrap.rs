@@ -119,11 +119,12 @@ pub async fn wait_until_set_up(guest: &Guest, patience: Duration, events: &Event
         return Err(failed_step(guest.name.as_str(), step));
     }
     if !rest.is_empty() || !status.all_done() {
+        let why = rest.first().map_or("it says no more", String::as_str).to_owned();
         return Err(Error::new(
             Kind::Guest,
-            format!("`{}` was not set up within {} s", guest.name, patience.as_secs()),
+            format!("`{}` was not set up (waited at most {} s): {why}", guest.name, patience.as_secs()),
         )
-        .details(rest)
+        .details(rest.into_iter().skip(1))
         .hint(format!("`devbox ssh --plain {} -- journalctl -u 'devbox*'` tells more", guest.name)));
     }
     let store = status.steps.iter().find(|s| s.step == "store").map(|s| s.detail.clone()).unwrap_or_default();

@@ -126,3 +126,19 @@ fn a_box_that_refuses_ssh() {
     env.devbox(["down", "--force"]).ok().says(&["would be lost"]);
     env.assert_nothing_runs();
 }
+
+/// A script on the box that falls over without a word: `up` says so at once, with the evidence.
+#[test]
+fn a_set_up_that_falls_over_is_not_waited_for() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    let script = "#!/bin/sh\necho out of order\nexit 3\n";
+    env.on_box(&format!("printf '{script}' | sudo tee /usr/local/lib/devbox/nix.sh >/dev/null"));
+    env.devbox(["ssh", "--plain", "--", "cd /; sudo systemctl restart devbox.target"]);
+    let began = Instant::now();
+    env.devbox(["up"]).code(5).says(&["`hello` was not set up", "a unit failed", "out of order", "hint:"]);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(env.status()["ready"], false);
+    env.devbox(["down", "--force"]).ok();
+    env.assert_nothing_runs();
+}

@@ -44,9 +44,9 @@ impl Story<'_> {
         let guest = self.cx.guest(&entry, &self.config).await?;
         let fresh = self.reach(&guest, &entry).await?;
         let mut set_up = self.set_up(&guest, &entry).await;
-        if !fresh && set_up.as_ref().is_err_and(|e| e.kind() == Kind::Guest) {
+        let failed = set_up.as_ref().is_err_and(|e| e.kind() == Kind::Guest);
+        if failed && !fresh && !guest.is_connected().await {
             // The open connection was to a box that has lost its power since.
-            guest.hang_up().await;
             self.reach(&guest, &entry).await?;
             set_up = self.set_up(&guest, &entry).await;
         }

@@ -1,9 +1,10 @@
 #!/bin/bash
 # watch.sh SECONDS: prints the status of the set-up whenever it changes, one line each, until it
 # is over or the time is up. Sent over ssh, since it may run before anything of ours is on the box.
+# What is no status line tells why there will be none: its first line in short, then evidence.
 set -euo pipefail
 cd /
-last=
+last='' round=0
 while ((SECONDS < $1)); do
   if [[ -r /run/devbox/status.json ]]; then
     now=$(</run/devbox/status.json)
@@ -18,6 +19,12 @@ while ((SECONDS < $1)); do
       printf '%s\n' "$(</run/devbox/status.json)"
       exit 0
     fi
+  fi
+  # A script that fell over without a word would be waited for in vain.
+  if ((++round % 20 == 0)) && systemctl is-failed --quiet 'devbox-*.service'; then
+    printf 'a unit failed\n'
+    sudo -n journalctl --no-pager --output=cat --lines=10 --unit='devbox-*'
+    exit 0
   fi
   sleep 0.05
 done
