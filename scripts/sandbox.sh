@@ -5,6 +5,14 @@
 # Needs `sandbox`, the folder, and `root`, the repository's. Gives `say`, `fail`, `devbox` (which
 # works on examples/hello), `tidy`, `fingerprint`. Runs as root.
 
+# One story at a time in one sandbox.
+mkdir -p "$(dirname "${sandbox:?}")"
+exec 8>"$sandbox.lock"
+if ! flock --nonblock 8; then
+    echo "$(basename "$0" .sh): another run uses \`$sandbox\`; waiting for it" >&2
+    flock 8
+fi
+
 export PATH=$PATH:/usr/sbin:/sbin
 export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$HOME/.cache}
 export HOME=${sandbox:?}/home XDG_CONFIG_HOME=$sandbox/config XDG_STATE_HOME=$sandbox/state
@@ -23,7 +31,8 @@ fail() {
 }
 
 devbox() {
-    "${root:?}/target/release/devbox" -C "$root/examples/hello" "$@"
+    # Not with the lock: the box outlives us.
+    "${root:?}/target/release/devbox" -C "$root/examples/hello" "$@" 8>&-
 }
 
 # Ends every box of the sandbox, however it was left, and empties the sandbox.

@@ -145,7 +145,7 @@ impl TestEnv {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.path("home"))
             .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
-            .env("XDG_RUNTIME_DIR", "/nonexistent-and-much-too-long-for-a-socket-so-not-used")
+            .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("DEVBOX_LOCAL_VOLUMES", self.path("volumes"))
             .envs(self.vars.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
