@@ -145,7 +145,7 @@ impl Context {
             forward_agent: config.ssh.forward_agent,
         };
         self.paths.make_runtime()?;
-        let files = Files::new(&self.paths, &entry.name);
+        let files = Files::new(&self.paths, &entry.name, entry.launch);
         files.write_people(&host)?;
         Guest::new(&host, files)
     }

@@ -83,7 +83,7 @@ async fn down(
             "the journal has `{name}` as running: it may still be billed; try `devbox down {name}` again"
         ))
     })?;
-    let files = Files::new(&cx.paths, name);
+    let files = Files::new(&cx.paths, name, entry.launch);
     match instance_of(entry, &instances) {
         None => cx.ui.events.info(format!("`{name}` was gone already")),
         Some(instance) => {

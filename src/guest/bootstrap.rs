@@ -73,22 +73,27 @@ pub fn failed_step(name: &str, step: &Step) -> Error {
     error.hint(format!("`devbox ssh --plain {name}` still gets in; `devbox down {name}` ends it"))
 }
 
-/// Waits until the box has volume, store, home and Nix.
+/// Waits until the box has volume, store, home and Nix. With `again`, a step that was given up
+/// earlier is tried once more first.
 ///
 /// # Errors
 /// [`Kind::Volume`] or [`Kind::Guest`], naming the step that failed, or the time that is up. The box
 /// takes ssh all the same.
-pub async fn wait_until_set_up(guest: &Guest, patience: Duration, events: &Events) -> Result<()> {
+pub async fn wait_until_set_up(
+    guest: &Guest,
+    again: bool,
+    patience: Duration,
+    events: &Events,
+) -> Result<()> {
     let phase = events.phase(Phase::Bootstrap);
-    let watch = |seconds: u64| -> Cmd {
-        argv::argv_run(&guest.files.ours, &guest.name, &["bash", "-s", "--", &seconds.to_string()])
-            .input(WATCH)
-            .deadline(patience + Duration::from_secs(30))
-    };
+    let seconds = patience.as_secs().to_string();
+    let words = ["bash", "-s", "--", &seconds, if again { "again" } else { "" }];
+    let cmd: Cmd = argv::argv_run(&guest.files.ours, &guest.name, &words)
+        .input(WATCH)
+        .deadline(patience + Duration::from_secs(30));
     let mut status = Status::default();
     let mut said: BTreeMap<String, StepState> = BTreeMap::new();
     let mut rest = Vec::new();
-    let cmd = watch(patience.as_secs());
     let output = cmd
         .run_lines(
             |line| {

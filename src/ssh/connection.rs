@@ -11,6 +11,11 @@ use crate::ssh::{Host, argv};
 
 /// How long one attempt to reach the port may take.
 const KNOCK: Duration = Duration::from_secs(2);
+/// How long to wait after the first refusal, and at most, each time twice as long: OpenSSH 9.8 and
+/// newer shut out for a while whom they have refused often (sshd_config(5), `PerSourcePenalties`:
+/// five seconds for each refusal, shut out from fifteen on).
+const REFUSED: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a box may show another host key than the pinned one: sshd may be up for a moment before
 /// cloud-init has put the key in place.
 pub const KEY_GRACE: Duration = Duration::from_secs(60);
@@ -95,8 +100,12 @@ impl Guest {
         let began = Instant::now();
         let mut asked = began;
         let mut last = None;
+        let mut open = false;
+        let mut pause = REFUSED;
         while began.elapsed() < patience {
-            if self.knock().await {
+            // Once is enough: sshd counts those who come and go without a word.
+            open = open || self.knock().await;
+            if open {
                 let output = argv::argv_open(&self.files.ours, &self.name)
                     .deadline(Duration::from_secs(20))
                     .run()
@@ -108,7 +117,14 @@ impl Guest {
                 if refusal == Refusal::OtherHostKey && began.elapsed() > key_grace {
                     return Err(self.refused(&output));
                 }
-                last = Some(output);
+                if refusal == Refusal::Unreachable {
+                    open = false;
+                    last.get_or_insert(output);
+                } else {
+                    last = Some(output);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
             }
             if asked.elapsed() > Duration::from_secs(2) {
                 still_there().await?;

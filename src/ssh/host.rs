@@ -98,16 +98,15 @@ pub struct Files {
 }
 
 impl Files {
-    /// The files of a box of that name.
-    pub fn new(paths: &Paths, name: &BoxName) -> Self {
+    /// The files of a box of that name. The connection is that of one launch: one that is still open
+    /// to the last box of this name, dead or not, is none to the next.
+    pub fn new(paths: &Paths, name: &BoxName, launch: LaunchId) -> Self {
         Self {
             people: paths.ssh().join("devbox").join(format!("{name}.conf")),
             ours: paths.runtime.join(format!("{name}.conf")),
             known_hosts: paths.state.join("known_hosts").join(name.as_str()),
             // OpenSSH appends 17 characters while it makes the socket, and a path may have 104.
-            control: paths
-                .runtime
-                .join(format!("{:08x}", crate::paths::short_hash(Path::new(name.as_str())))),
+            control: paths.runtime.join(&launch.to_string()[..12]),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use devbox::error::Kind;
@@ -18,19 +19,25 @@ fn block<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// What these tests leave is looked for by names that they share, so one runs at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A provider with folders of its own, keys, and a volume named `data`.
 struct Stage {
     dir: tempfile::TempDir,
     provider: LocalProvider,
     events: Events,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Stage {
+    #[expect(clippy::await_holding_lock, reason = "a test has a thread and a runtime of its own")]
     async fn new() -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "local boxes need root: run these tests as root, for example `sudo make test`"
         );
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         for key in ["user", "host"] {
             Cmd::new("ssh-keygen")
@@ -48,7 +55,7 @@ impl Stage {
         });
         provider.check().await.expect("this machine can have local boxes");
         provider.create_volume(&"data".parse().unwrap()).await.unwrap();
-        Self { dir, provider, events: Events::silent() }
+        Self { dir, provider, events: Events::silent(), _alone: alone }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -27,6 +27,7 @@ fn a_box_comes_and_goes_and_everything_stays() {
         "\n0\n"
     );
 
+    assert!(env.on_box("echo 'type -P hello' | devbox-shell hello bash").starts_with("/nix/store/"));
     env.devbox(["run", "--", "sh", "-c", "echo kept > ~/note"]).ok();
     env.devbox(["down"]).ok().says(&["home and store are on the volume", "`hello` is down"]);
     env.assert_nothing_runs();
@@ -129,6 +130,7 @@ fn plain_ssh_and_a_reboot() {
     // The connection ends with the box, so the exit code says nothing.
     env.devbox(["ssh", "--plain", "--", "sudo systemctl reboot"]);
     until("another boot", || {
+        std::thread::sleep(std::time::Duration::from_secs(1));
         let again = env.devbox(["ssh", "--plain", "--", "sudo readlink /proc/1/ns/pid"]);
         again.code == 0 && again.stdout.trim() != before
     });

@@ -43,12 +43,14 @@ impl Story<'_> {
         };
         let guest = self.cx.guest(&entry, &self.config).await?;
         let fresh = self.reach(&guest, &entry).await?;
-        let mut set_up = self.set_up(&guest, &entry).await;
+        // A step that failed before gets another chance on a box that ran already.
+        let again = plan.source != Source::Launch;
+        let mut set_up = self.set_up(&guest, &entry, again).await;
         let failed = set_up.as_ref().is_err_and(|e| e.kind() == Kind::Guest);
         if failed && !fresh && !guest.is_connected().await {
             // The open connection was to a box that has lost its power since.
             self.reach(&guest, &entry).await?;
-            set_up = self.set_up(&guest, &entry).await;
+            set_up = self.set_up(&guest, &entry, again).await;
         }
         match set_up {
             Ok(facts) => Ok(BoxUp { guest, entry, facts }),
@@ -149,7 +151,7 @@ impl Story<'_> {
 
     /// Until the box has volume, store, home and Nix. A box that has been ready before is asked
     /// first: one round trip.
-    async fn set_up(&self, guest: &Guest, entry: &Entry) -> Result<Facts> {
+    async fn set_up(&self, guest: &Guest, entry: &Entry, again: bool) -> Result<Facts> {
         let ask = async || {
             let phase = self.cx.ui.events.phase(Phase::Facts);
             let facts = facts::ask(guest, &self.project_name).await?;
@@ -162,7 +164,7 @@ impl Story<'_> {
                 return Ok(facts);
             }
         }
-        bootstrap::wait_until_set_up(guest, self.config.box_.boot_timeout, &self.cx.ui.events).await?;
+        bootstrap::wait_until_set_up(guest, again, self.config.box_.boot_timeout, &self.cx.ui.events).await?;
         ask().await
     }
 

@@ -68,6 +68,9 @@ for mount in "$home" /nix; do
     sleep 0.2
   done
 done
-sync -f "$stores" || give_up "the volume did not sync"
+# Without its volume the box has nothing that outlives it.
+if mountpoint -q "$DEVBOX_VOLUME"; then
+  sync -f "$DEVBOX_VOLUME" || give_up "the volume did not sync"
+fi
 systemctl stop devbox.target devbox-home.service devbox-store.service || give_up "the units did not stop"
 printf '{"result":"ended"}\n'

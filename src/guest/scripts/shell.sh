@@ -34,7 +34,9 @@ run_bash=/bin/bash talk_bash=/bin/bash
 . "$shells/${env##*/}.conf"
 
 export DEVBOX_PROJECT=$project DEVBOX_ENVIRONMENT=$env DEVBOX_SHELL_SCRIPT=$script
-enter=${BASH_SOURCE[0]%/*}/enter.sh
+# Also called through the link `devbox-shell`.
+self=$(readlink -f "${BASH_SOURCE[0]}")
+enter=${self%/*}/enter.sh
 if (($# == 0)); then
   exec "$talk_bash" --rcfile "$enter" -i
 elif [[ $1 == -c ]]; then

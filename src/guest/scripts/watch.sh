@@ -1,10 +1,17 @@
 #!/bin/bash
-# watch.sh SECONDS: prints the status of the set-up whenever it changes, one line each, until it
+# watch.sh SECONDS [again]: prints the status of the set-up whenever it changes, one line each, until it
 # is over or the time is up. Sent over ssh, since it may run before anything of ours is on the box.
 # What is no status line tells why there will be none: its first line in short, then evidence.
 set -euo pipefail
 cd /
 last='' round=0
+# With `again`, a step that was given up is tried once more: what hindered it may be gone by now.
+if [[ ${2-} == again ]] && systemctl is-failed --quiet 'devbox-*.service'; then
+  sudo rm -f /run/devbox/status.json
+  sudo find /run/devbox/steps -name '*.json' -exec grep -q '"state":"failed"' {} \; -delete
+  sudo systemctl reset-failed 'devbox-*.service'
+  sudo systemctl start --no-block devbox.target
+fi
 while ((SECONDS < $1)); do
   if [[ -r /run/devbox/status.json ]]; then
     now=$(</run/devbox/status.json)
