@@ -112,7 +112,7 @@ async fn rest(cx: &Context, config: &Config, entry: &Entry, instance: &Instance,
         let entry = Entry { address: entry.address.or(instance.address), ..entry.clone() };
         let guest = cx.guest(&entry, config).await?;
         if !guest.is_connected().await {
-            guest.wait_for_ssh(PATIENCE, Duration::ZERO, async || Ok(())).await?;
+            guest.wait_for_ssh(PATIENCE, Duration::ZERO, async || Ok(()), |_| {}).await?;
         }
         quiesce(&guest, args.force, &cx.ui.events).await
     };

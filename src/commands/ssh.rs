@@ -45,7 +45,7 @@ pub async fn connect(cx: &Context, name: Option<&str>) -> Result<(Entry, Guest)>
     if !guest.is_connected().await {
         let provider = cx.provider(&config);
         let still_there = || still_there(provider.as_ref(), &entry);
-        guest.wait_for_ssh(PATIENCE, Duration::ZERO, still_there).await?;
+        guest.wait_for_ssh(PATIENCE, Duration::ZERO, still_there, |_| {}).await?;
     }
     Ok((entry, guest))
 }

@@ -85,6 +85,7 @@ impl Guest {
     /// Waits until ssh lets us in with the pinned host key. `still_there` is asked every two
     /// seconds or so, and ends the wait with its error when the instance is gone. A wrong host key
     /// ends it too, once `key_grace` is over: [`KEY_GRACE`] for a box on its first boot, else none.
+    /// `refused` is told what ssh says meanwhile.
     ///
     /// # Errors
     /// [`Kind::Guest`] after `patience`, or when the box shows another host key.
@@ -93,6 +94,7 @@ impl Guest {
         patience: Duration,
         key_grace: Duration,
         mut still_there: impl FnMut() -> F,
+        mut refused: impl FnMut(&str),
     ) -> Result<()>
     where
         F: Future<Output = Result<()>>,
@@ -114,6 +116,7 @@ impl Guest {
                     return Ok(());
                 }
                 let refusal = parse_refusal(&String::from_utf8_lossy(&output.stderr));
+                output.last_error_lines(1).iter().for_each(|why| refused(why));
                 if refusal == Refusal::OtherHostKey && began.elapsed() > key_grace {
                     return Err(self.refused(&output));
                 }

@@ -135,17 +135,13 @@ impl Story<'_> {
             return Ok(false);
         }
         let phase = self.cx.ui.events.phase(Phase::Boot);
-        phase.doing(format!(
-            "waiting for ssh at {}",
-            entry.address.map(|a| a.to_string()).unwrap_or_default()
-        ));
+        let address = entry.address.map(|a| a.to_string()).unwrap_or_default();
+        phase.doing(format!("waiting for ssh at {address}"));
         let key_grace = if entry.ready.is_some() { Duration::ZERO } else { KEY_GRACE };
-        guest
-            .wait_for_ssh(self.config.box_.boot_timeout, key_grace, || {
-                still_there(self.provider.as_ref(), entry)
-            })
-            .await?;
-        phase.done(entry.address.map(|a| a.to_string()).unwrap_or_default());
+        let still_there = || still_there(self.provider.as_ref(), entry);
+        let refused = |why: &str| phase.doing(format!("waiting for ssh at {address}: {why}"));
+        guest.wait_for_ssh(self.config.box_.boot_timeout, key_grace, still_there, refused).await?;
+        phase.done(address.clone());
         Ok(true)
     }
 
