@@ -69,7 +69,7 @@ fn nix_is_missing_or_too_old() {
     for program in path.iter().rev().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten() {
         let name = program.file_name();
         let link = bin.join(&name);
-        if !name.to_string_lossy().starts_with("nix") && !link.exists() {
+        if !name.to_string_lossy().starts_with("nix") && link.symlink_metadata().is_err() {
             symlink(program.path(), link).unwrap();
         }
     }
