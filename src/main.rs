@@ -20,7 +20,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(e) => return failed(&cx.ui, &Error::new(Kind::Failed, "can't start").caused_by(e)),
     };
-    match runtime.block_on(until_interrupted(&cx, &cli.command)) {
+    let done = runtime.block_on(until_interrupted(&cx, &cli.command));
+    // Not waited for: a thread may be reading an answer that will not come.
+    runtime.shutdown_background();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => failed(&cx.ui, &e),
     }

@@ -157,6 +157,11 @@ impl Context {
     }
 }
 
+/// The message of a box that died.
+pub fn died(name: &BoxName) -> String {
+    format!("`{name}` died")
+}
+
 /// The instance of a launch may not have died meanwhile.
 ///
 /// # Errors
@@ -165,11 +170,9 @@ pub async fn still_there(provider: &dyn Provider, entry: &Entry) -> Result<()> {
     use crate::provider::InstanceStatus::{Dead, Terminated, Terminating};
     let instances = provider.list().await?;
     match instance_of(entry, &instances).map(|i| &i.status) {
-        Some(Dead | Terminating | Terminated) | None => {
-            Err(Error::new(Kind::Guest, format!("`{}` died", entry.name)).hint(
-                "`devbox up` clears it away and launches a new one; what was synced to the volume is there",
-            ))
-        }
+        Some(Dead | Terminating | Terminated) | None => Err(Error::new(Kind::Guest, died(&entry.name)).hint(
+            "`devbox up` clears it away and launches a new one; what was synced to the volume is there",
+        )),
         Some(_) => Ok(()),
     }
 }

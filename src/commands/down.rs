@@ -20,7 +20,7 @@ use crate::ssh::host::Files;
 use crate::ui::{Answer, render_seconds};
 
 /// How long a box that is to be ended may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `devbox down`.
 ///
@@ -43,7 +43,7 @@ pub async fn run(cx: &Context, args: &Down) -> Result<()> {
     }
     let names: Vec<_> = open.iter().map(|e| e.name.to_string()).collect();
     let question = format!("End {}?", names.join(", "));
-    match cx.ui.confirm(&question) {
+    match cx.ui.confirm(&question).await {
         Answer::Yes => {}
         Answer::No => return Err(Error::new(Kind::Failed, "nothing was ended")),
         Answer::Nobody if args.force => {}
@@ -108,29 +108,33 @@ async fn rest(cx: &Context, config: &Config, entry: &Entry, instance: &Instance,
         cx.ui.events.warn(format!("`{name}` had died: what was not synced to its volume is lost"));
         return Ok(());
     }
-    let rested = async {
+    let reached = async {
         let entry = Entry { address: entry.address.or(instance.address), ..entry.clone() };
         let guest = cx.guest(&entry, config).await?;
         if !guest.is_connected().await {
             guest.wait_for_ssh(PATIENCE, Duration::ZERO, async || Ok(()), |_| {}).await?;
         }
-        quiesce(&guest, args.force, &cx.ui.events).await
+        Ok::<_, Error>(guest)
     };
-    let Err(e) = rested.await else { return Ok(()) };
+    let (answers, failure) = match reached.await {
+        Ok(guest) => (true, quiesce(&guest, args.force, &cx.ui.events).await.err()),
+        Err(e) => (false, Some(e)),
+    };
+    let Some(e) = failure else { return Ok(()) };
     let risk =
         format!("`{name}` can't be brought to rest; what it has not synced to the volume would be lost");
     if args.force {
         cx.ui.events.warn(format!("{risk}; ending it all the same: {e}"));
         return Ok(());
     }
-    // Busy, or able to answer: the user decides with `--force`, in so many words.
-    if e.message().contains("is busy") || cx.ui.is_json() {
+    // A box that answers has said what is in the way, and what to do about it.
+    if answers {
         return Err(e);
     }
     // `-y` is no consent to a loss: only an answer to this very question is, or `--force`.
     if !args.yes && cx.ui.can_ask() {
         cx.ui.error(&e);
-        if cx.ui.confirm(&format!("{risk}. End it all the same?")) == Answer::Yes {
+        if cx.ui.confirm(&format!("{risk}. End it all the same?")).await == Answer::Yes {
             return Ok(());
         }
     }
@@ -169,7 +173,7 @@ async fn stranger(cx: &Context, provider: &dyn Provider, args: &Down) -> Result<
 async fn end_stranger(cx: &Context, provider: &dyn Provider, id: &InstanceId, args: &Down) -> Result<()> {
     let risk = format!("{id} was launched by another machine and can't be brought to rest from here");
     let agreed = args.force
-        || cx.ui.confirm(&format!("{risk}: what it has not synced is lost. End it?")) == Answer::Yes;
+        || cx.ui.confirm(&format!("{risk}: what it has not synced is lost. End it?")).await == Answer::Yes;
     if !agreed {
         return Err(
             Error::new(Kind::Guest, risk).hint(format!("`devbox down {id} --force` ends it all the same"))
@@ -192,9 +196,10 @@ fn report(cx: &Context, entry: &Entry) {
     };
     #[expect(clippy::cast_precision_loss, reason = "seconds since a launch")]
     let lived = render_seconds(seconds as f64);
-    cx.ui
-        .events
-        .info(format!("`{}` is down after {lived}, {cost}; its volume `{}` stays", entry.name, entry.volume));
+    cx.ui.events.info(format!(
+        "`{}` is down; it ran for {lived}, {cost}; its volume `{}` stays",
+        entry.name, entry.volume
+    ));
     cx.ui.result(
         "down",
         json!({"box": entry.name, "instance": entry.instance, "seconds": seconds, "cents": cents}),

@@ -12,7 +12,7 @@ use crate::journal::Entry;
 use crate::ssh::Guest;
 
 /// How long a box that was up may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `devbox ssh`: becomes ssh, so exit code and signals are its own.
 ///

@@ -9,6 +9,9 @@ use crate::names::ProjectName;
 use crate::nix::{Environment, Fingerprint};
 use crate::ssh::Guest;
 
+/// `activate.sh`'s exit status when the store's filesystem has met errors.
+const UNSAFE: i32 = 74;
+
 /// What the volume remembers of a generation, one line of JSON.
 #[derive(Serialize)]
 struct Manifest<'a> {
@@ -23,7 +26,7 @@ struct Manifest<'a> {
 /// Makes `environment` current for `project`. Returns the generation.
 ///
 /// # Errors
-/// [`Kind::Guest`].
+/// [`Kind::Guest`]; [`Kind::Volume`] when the copied paths are not safely on the volume.
 pub async fn make_current(
     guest: &Guest,
     project: &ProjectName,
@@ -43,7 +46,14 @@ pub async fn make_current(
     input.push(b'\n');
     input.extend_from_slice(&environment.script);
     let words = ["sudo", &script("activate"), project.as_str(), &environment.output];
-    let answer = guest.checked(&guest.command(&words).input(input)).await?.text();
+    let cmd = guest.command(&words).input(input);
+    let output = cmd.run().await.map_err(|e| e.with_kind(Kind::Guest))?;
+    if output.status.code() == Some(UNSAFE) {
+        return Err(Error::new(Kind::Volume, format!("what was copied to `{}` is not safely on its volume", guest.name))
+            .details(output.last_error_lines(3))
+            .hint("free space on the volume; then `devbox down --force` and `devbox up`, which checks the store image"));
+    }
+    let answer = guest.judge(&cmd, output)?.text();
     let generation = answer.trim().parse().map_err(|e: std::num::ParseIntError| {
         Error::new(Kind::Guest, format!("`{}` did not say which generation is current", guest.name))
             .detail(answer)

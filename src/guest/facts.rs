@@ -28,6 +28,8 @@ pub struct Facts {
     pub target: String,
     /// The steps of its set-up.
     pub status: Status,
+    /// Bytes that fit into the store: free in the image, and on the volume that keeps it.
+    pub room: u64,
     /// The environment that is current for the project.
     pub environment: Option<String>,
     /// Its generation; 0 where there is none.
@@ -87,7 +89,7 @@ mod tests {
     fn a_box_without_an_environment() {
         let facts = parse_facts(
             r#"{"boot":"b","uptime":1.2,"launch":"00000000000000000000000000000001","machine":"x86_64","kernel":"6","nix":null,
-                "target":"active","status":{"steps":[]},"environment":null,"generation":0,"fingerprint":null,"paths":0,"bytes":0}"#,
+                "target":"active","status":{"steps":[]},"room":5,"environment":null,"generation":0,"fingerprint":null,"paths":0,"bytes":0}"#,
         )
         .unwrap();
         assert!(facts.is_set_up());

@@ -32,6 +32,11 @@ pub enum Quiesced {
         /// Who.
         by: Vec<Holder>,
     },
+    /// Nothing was touched: the store's filesystem has met errors.
+    Damaged {
+        /// Which.
+        why: String,
+    },
     /// It did not come to rest.
     Failed {
         /// What did not work.
@@ -92,6 +97,14 @@ pub async fn quiesce(guest: &Guest, force: bool, events: &Events) -> Result<()> 
                     "`devbox down {name} --force` ends them for you: what they have not saved is lost"
                 )))
         }
+        Quiesced::Damaged { why } => Err(Error::new(
+            Kind::Volume,
+            format!("`{name}`: {why}; what was written last is not all on its volume"),
+        )
+        .hint("save what you need from the box while it runs, and free space on the volume")
+        .hint(format!(
+            "`devbox down {name} --force` ends it all the same; the next `up` checks the store image"
+        ))),
         Quiesced::Failed { why, by } => {
             Err(Error::new(Kind::Guest, format!("`{name}` did not come to rest: {why}"))
                 .details(render_holders(&by))

@@ -173,14 +173,11 @@ fn explain(log: &Log, installable: &str, wanted: &Wanted) -> Error {
         .hint("`git add flake.nix`, and whatever it reads");
     }
     if said("does not provide attribute") {
-        return Error::new(
-            Kind::Environment,
-            format!("the flake in {where_} has no `{}` for {}", wanted.shell, wanted.system),
-        )
-        .detail(format!("looked for `{installable}`"))
-        .hint(
-            "`nix flake show` lists what it has; `environment.shell` in `devbox.toml` names the dev shell",
-        );
+        return Error::new(Kind::Environment, format!("the flake in {where_} has no `{installable}`"))
+            .hint("`nix flake show` lists what it has")
+            .hint(
+                "`environment.shell` in `devbox.toml` names the dev shell, `environment.nix` the box's Nix",
+            );
     }
     if said("is required to build") || said("required to build '") {
         return Error::new(Kind::Environment, format!("this machine can't build for {}", wanted.system))
@@ -272,7 +269,7 @@ mod tests {
         let mut log = Log::default();
         log.line(r#"@nix {"action":"msg","level":0,"msg":"error: flake 'path:/p' does not provide attribute 'x'"}"#);
         let error = explain(&log, ".#devShells.x86_64-linux.default", &wanted());
-        assert_eq!(error.to_string(), "the flake in `/p` has no `.#default` for x86_64-linux");
+        assert_eq!(error.to_string(), "the flake in `/p` has no `.#devShells.x86_64-linux.default`");
         assert!(error.hints()[0].contains("nix flake show"));
     }
 

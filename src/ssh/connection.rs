@@ -16,9 +16,9 @@ const KNOCK: Duration = Duration::from_secs(2);
 /// five seconds for each refusal, shut out from fifteen on).
 const REFUSED: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How long a box may show another host key than the pinned one: sshd may be up for a moment before
-/// cloud-init has put the key in place.
-pub const KEY_GRACE: Duration = Duration::from_secs(60);
+/// How long a box on its first boot may show another host key than the pinned one, or refuse ours: sshd
+/// may be up before cloud-init has put the keys in place.
+pub const KEY_GRACE: Duration = Duration::from_secs(120);
 
 /// A machine we can reach.
 #[derive(Clone, Debug)]
@@ -83,8 +83,8 @@ impl Guest {
     }
 
     /// Waits until ssh lets us in with the pinned host key. `still_there` is asked every two
-    /// seconds or so, and ends the wait with its error when the instance is gone. A wrong host key
-    /// ends it too, once `key_grace` is over: [`KEY_GRACE`] for a box on its first boot, else none.
+    /// seconds or so, and ends the wait with its error when the instance is gone. A wrong host key,
+    /// or a refusal of ours, ends it too, once `key_grace` is over: [`KEY_GRACE`] for a box on its first boot, else none.
     /// `refused` is told what ssh says meanwhile.
     ///
     /// # Errors
@@ -117,7 +117,8 @@ impl Guest {
                 }
                 let refusal = parse_refusal(&String::from_utf8_lossy(&output.stderr));
                 output.last_error_lines(1).iter().for_each(|why| refused(why));
-                if refusal == Refusal::OtherHostKey && began.elapsed() > key_grace {
+                let final_word = matches!(refusal, Refusal::OtherHostKey | Refusal::OurKey);
+                if final_word && began.elapsed() > key_grace {
                     return Err(self.refused(&output));
                 }
                 if refusal == Refusal::Unreachable {

@@ -4,7 +4,7 @@ mod nix_copy;
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::events::{Events, Phase};
 use crate::guest::facts;
 use crate::nix::Environment;
@@ -53,14 +53,16 @@ pub struct Moved {
 }
 
 /// Brings the guest what it lacks of an environment: one question, and nothing more where nothing is missing.
+/// `room` is how many bytes fit there.
 ///
 /// # Errors
-/// [`Kind::Guest`](crate::error::Kind::Guest).
+/// [`Kind::Volume`] when it does not fit, and then nothing was copied; [`Kind::Guest`].
 pub async fn transfer(
     engine: &dyn Engine,
     environment: &Environment,
     key: &SigningKey,
     guest: &Guest,
+    room: u64,
     events: &Events,
 ) -> Result<Moved> {
     let phase = events.phase(Phase::Transfer);
@@ -72,6 +74,19 @@ pub async fn transfer(
     }
     let cargo = Cargo { environment, missing: &missing, key };
     let moved = Moved { paths: missing.len(), bytes: cargo.bytes() };
+    if moved.bytes > room {
+        let bytes = indicatif::BinaryBytes;
+        return Err(Error::new(
+            Kind::Volume,
+            format!(
+                "{} are to be copied to `{}`, and only {} fit",
+                bytes(moved.bytes),
+                guest.name,
+                bytes(room)
+            ),
+        )
+        .hint("free space on the volume, or in the store: `devbox ssh --plain -- nix-collect-garbage`"));
+    }
     phase.progress(0, moved.bytes, crate::events::Unit::Bytes, "signing");
     engine.carry(&cargo, guest, events).await?;
     phase.done(format!("{} paths, {}", moved.paths, indicatif::BinaryBytes(moved.bytes)));

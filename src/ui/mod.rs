@@ -111,11 +111,17 @@ impl Ui {
     }
 
     /// Asks a question that is answered by yes or no. [`Answer::Nobody`] when there is nobody to ask.
-    pub fn confirm(&self, question: &str) -> Answer {
+    /// Ctrl-C ends the question like everything else.
+    pub async fn confirm(&self, question: &str) -> Answer {
         if self.options.yes {
             return Answer::Yes;
         }
-        if self.can_ask() { prompt::ask(question) } else { Answer::Nobody }
+        if !self.can_ask() {
+            return Answer::Nobody;
+        }
+        // On a thread of its own: reading a terminal can't be interrupted, waiting for that thread can.
+        let question = question.to_owned();
+        tokio::task::spawn_blocking(move || prompt::ask(&question)).await.unwrap_or(Answer::No)
     }
 
     /// Whether there is somebody to ask.

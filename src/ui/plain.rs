@@ -25,7 +25,7 @@ pub(super) fn render_finished(phase: Phase, outcome: Outcome, summary: &str, too
     let summary = if summary.is_empty() { String::new() } else { format!("  {summary}") };
     match outcome {
         Outcome::Done | Outcome::Nothing => format!("{:<15} {took:>8}{summary}", phase.label()),
-        Outcome::Failed => format!("{:<15} {took:>8}  stopped", phase.label()),
+        Outcome::Failed => format!("{:<15} {took:>8}  failed", phase.label()),
     }
 }
 

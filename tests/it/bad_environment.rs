@@ -15,7 +15,7 @@ fn no_flake() {
 #[test]
 fn a_flake_without_that_dev_shell() {
     let env = TestEnv::new("no-shell");
-    env.devbox(["up", "-y"]).code(3).says(&["has no `path:.#default` for", "hint: `nix flake show`"]);
+    env.devbox(["up", "-y"]).code(3).says(&["has no `path:.#devShells.", "hint: `nix flake show`"]);
     env.assert_nothing_runs();
 }
 

@@ -73,7 +73,7 @@ fn the_image_is_full_when_the_closure_is_copied() {
     let env = TestEnv::new("big");
     fs::write(env.project("size.json"), r#"{"count":3,"mib":24}"#).unwrap();
     let up = env.devbox(["up", "-y", "--set", "volume.store-size=64MiB"]).code(7);
-    up.says(&["is full", "hint: free space", "`big` is still running"]);
+    up.says(&["are to be copied to `big`, and only", "hint: free space", "`big` is still running"]);
     env.on_box("sudo nix-store --verify --check-contents");
     env.devbox(["down"]).ok();
     env.assert_nothing_runs();
@@ -123,4 +123,26 @@ fn a_volume_in_use_is_refused() {
     assert_eq!(env.instances().len(), 2);
     env.devbox(["down", "--all", "-y"]).ok();
     env.assert_nothing_runs();
+}
+
+/// The volume fills up under a mounted store: what was written is not there, and `down` does not
+/// pretend that it is.
+#[test]
+fn a_volume_that_fills_up_is_not_taken_for_safe() {
+    let env = TestEnv::new("hello");
+    let disk = SmallDisk::mount(&env.path("volumes"), "size=64m");
+    env.devbox(["up", "-y", "--set", "volume.store-size=1GiB"]).ok();
+    let filler = env.path("volumes/filler");
+    let rest = host("df", &["--output=avail", "--block-size=1M", env.path("volumes").to_str().unwrap()]);
+    let rest: usize = rest.lines().last().unwrap().trim().parse().unwrap();
+    fs::write(&filler, vec![1; (rest - 2) << 20]).unwrap();
+    // The page cache takes it; the volume does not.
+    env.on_box("cd /; sudo dd if=/dev/urandom of=/nix/lost bs=1M count=16 status=none; sync; :");
+
+    let down = env.devbox(["down", "-y"]).code(7);
+    down.says(&["not all on its volume", "hint: save what you need", "--force"]);
+    assert_eq!(env.instances().len(), 1);
+    env.devbox(["down", "--force"]).ok();
+    env.assert_nothing_runs();
+    drop(disk);
 }

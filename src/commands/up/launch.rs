@@ -155,9 +155,12 @@ impl Story<'_> {
             Ok::<_, Error>(facts)
         };
         if entry.ready.is_some() {
-            let facts = ask().await?;
-            if facts.is_set_up() {
-                return Ok(facts);
+            match ask().await {
+                Ok(facts) if facts.is_set_up() => return Ok(facts),
+                Ok(_) => {}
+                // On its way down, to come up again: a reboot.
+                Err(e) if e.kind() == Kind::Guest && guest.is_connected().await => {}
+                Err(e) => return Err(e),
             }
         }
         bootstrap::wait_until_set_up(guest, again, self.config.box_.boot_timeout, &self.cx.ui.events).await?;

@@ -114,9 +114,8 @@ impl Story<'_> {
         if entry != up.entry {
             self.cx.journal.write(&entry)?;
         }
-        self.offer_include()?;
         self.report(&environment, &entry, moved, generation);
-        Ok(())
+        self.offer_include().await
     }
 
     /// What there is: the journal, the provider's instances, the volume.
@@ -154,7 +153,7 @@ impl Story<'_> {
             .hint("bring the folder back before you end the box: what is on it is not lost yet")),
             (None, Source::Launch) => {
                 let question = format!("There is no volume `{name}` yet. Make it?");
-                match self.cx.ui.confirm(&question) {
+                match self.cx.ui.confirm(&question).await {
                     Answer::Yes => self.provider.create_volume(name).await,
                     Answer::No | Answer::Nobody => {
                         Err(Error::new(Kind::Volume, format!("there is no volume `{name}`"))
@@ -225,15 +224,15 @@ impl Story<'_> {
         {
             return Ok((Moved { paths: 0, bytes: 0 }, there.generation));
         }
-        match self.carry(environment, &up.guest).await {
+        match self.carry(environment, &up.guest, there.room).await {
             Ok(brought) => Ok(brought),
             Err(e) => Err(self.unless_dead(&up.entry, e).await),
         }
     }
 
-    async fn carry(&self, environment: &Environment, guest: &Guest) -> Result<(Moved, u64)> {
+    async fn carry(&self, environment: &Environment, guest: &Guest, room: u64) -> Result<(Moved, u64)> {
         let events = &self.cx.ui.events;
-        let moved = transfer(&NixCopy, environment, &self.signing, guest, events).await?;
+        let moved = transfer(&NixCopy, environment, &self.signing, guest, room, events).await?;
         failpoint::hit("transferred");
         let generation = activate::make_current(guest, &self.project_name, environment, events).await?;
         let phase = events.phase(Phase::Verify);

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::Story;
 use crate::commands::Context;
+use crate::commands::context::died;
 use crate::error::{Error, Result};
 use crate::events::Level;
 use crate::journal::Entry;
@@ -17,7 +18,7 @@ use crate::ui::{Answer, render_seconds};
 
 impl Story<'_> {
     /// Once in a user's life: whether plain `ssh NAME` may find the boxes too.
-    pub(super) fn offer_include(&self) -> Result<()> {
+    pub(super) async fn offer_include(&self) -> Result<()> {
         let Self { cx, .. } = self;
         if include::present(&cx.paths)? {
             return Ok(());
@@ -29,8 +30,12 @@ impl Story<'_> {
             return Ok(());
         }
         let question = format!("Add `{}` to ~/.ssh/config, so that `ssh {name}` works?", include::LINE);
-        match cx.ui.confirm(&question) {
-            Answer::Yes => include::add(&cx.paths),
+        match cx.ui.confirm(&question).await {
+            Answer::Yes => {
+                include::add(&cx.paths)?;
+                cx.ui.events.info(format!("added `{}` to ~/.ssh/config", include::LINE));
+                Ok(())
+            }
             Answer::No | Answer::Nobody => {
                 cx.ui.events.note(Level::Hint, hint);
                 Ok(())
@@ -51,8 +56,11 @@ impl Story<'_> {
             ui.events.info("");
         }
         let name = &entry.name;
+        // The name may be left out where it is the project's own.
+        let who =
+            if self.config.box_.name.as_ref() == Some(name) { String::new() } else { format!(" {name}") };
         ui.events.info(format!(
-            "`{name}` is ready after {}: `devbox ssh` opens the dev shell, `devbox down` ends it",
+            "`{name}` is ready after {}: `devbox ssh{who}` to work, `devbox down{who}` to end it",
             render_seconds(took.as_secs_f64())
         ));
         ui.result(
@@ -76,6 +84,9 @@ impl Story<'_> {
 
 /// After a failure: what still runs, what it costs, and the command that ends it.
 pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
+    if error.message() == died(name) {
+        return error;
+    }
     match cx.journal.of_box(name) {
         Ok(Some(entry)) => {
             let cost = match entry.cents_per_hour {

@@ -8,6 +8,12 @@ trap - ERR
 project=$1 env=$2
 name=${env##*/}
 
+# Exit status 74 (EX_IOERR): what was copied is not safely on the volume.
+if ! why=$(store_health); then
+  echo "$why" >&2
+  exit 74
+fi
+
 IFS= read -r manifest
 mkdir -p "$shells" "$profiles"
 cat >"$shells/$name.sh.new"

@@ -26,5 +26,14 @@ target=$(systemctl show --property=ActiveState --value devbox.target)
 printf '{"boot":%s,"uptime":%s,"launch":%s,"machine":%s,"kernel":%s,"nix":%s,"target":%s,"status":%s,' \
   "$(json "$(cat /proc/sys/kernel/random/boot_id)")" "$(uptime_s)" "$(json "$DEVBOX_LAUNCH")" \
   "$(json "$(uname -m)")" "$(json "$(uname -r)")" "$nix" "$(json "$target")" "$status"
+room=0
+if mountpoint -q /nix && mountpoint -q "$DEVBOX_VOLUME"; then
+  # What fits: the image may promise more than the volume has.
+  for place in /nix "$DEVBOX_VOLUME"; do
+    free=$(df --output=avail --block-size=1 "$place" | tail -n 1)
+    ((room > 0 && room < free)) || room=$free
+  done
+fi
+printf '"room":%d,' "$room"
 printf '"environment":%s,"generation":%d,"fingerprint":%s,"paths":%d,"bytes":%d}\n' \
   "$env" "$generation" "$print" "$paths" "$bytes"

@@ -78,6 +78,26 @@ last_line() {
   grep '[^[:space:]]' "$1" | tail -n 1
 }
 
+# store_health: fails, and says why, when the store's filesystem has met an error since it was mounted:
+# then what was written may not be on the volume, whatever Nix's database says.
+store_health() {
+  local device why
+  # syncfs(2) reports the errors of earlier writes, sync(2) would not.
+  if ! why=$(sync -f /nix/store 2>&1); then
+    echo "the store image can't be written: $why"
+    return 1
+  fi
+  device=$(findmnt --noheadings --first-only --output SOURCE /nix)
+  if [[ $(<"/sys/fs/ext4/${device##*/}/errors_count") != 0 ]]; then
+    echo "the filesystem of the store image met errors, most likely because the volume is full"
+    return 1
+  fi
+  if [[ ,$(findmnt --noheadings --first-only --output OPTIONS /nix), == *,ro,* ]]; then
+    echo "the store image has become read-only"
+    return 1
+  fi
+}
+
 # A command that no script expected to fail.
 trap 'fail "line $LINENO of ${BASH_SOURCE[0]##*/} failed: $BASH_COMMAND"' ERR
 

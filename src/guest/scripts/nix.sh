@@ -34,5 +34,12 @@ else
   report 'done' "none yet"
   exit 0
 fi
+if [[ -e $run/repaired ]]; then
+  report running "checking every store path after the repair of the store image"
+  nix-store --verify --check-contents 2>"$err" ||
+    fail "the store image was repaired and has lost contents: $(grep -m 1 modified "$err" || last_line "$err")" \
+      "restore $image from a copy, or move it away: the next up makes a new one and copies all"
+  rm -f "$run/repaired"
+fi
 version=$(nix-store --version 2>"$err") || fail "$from Nix does not run: $(last_line "$err")"
 report 'done' "$from, ${version##* }"

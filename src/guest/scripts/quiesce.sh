@@ -42,6 +42,11 @@ give_up() {
   exit 0
 }
 
+if mountpoint -q /nix && ! why=$(store_health) && [[ $force != --force ]]; then
+  printf '{"result":"damaged","why":%s}\n' "$(json "$why")"
+  exit 0
+fi
+
 mapfile -t busy < <(holders)
 if ((${#busy[@]})) && [[ $force != --force ]]; then
   printf '{"result":"busy","by":%s}\n' "$(describe "${busy[@]}")"

@@ -68,13 +68,21 @@ if [[ $(field 'Filesystem features') == *needs_recovery* ]]; then
   found="journal replayed"
   report running "replaying the journal of the store image"
 fi
-code=0
-e2fsck -p "$image" >"$run/fsck.log" 2>&1 || code=$?
+for ((try = 0; try < 50; try++)); do
+  code=0
+  e2fsck -p "$image" >"$run/fsck.log" 2>&1 || code=$?
+  # After an unmount the kernel takes a moment to let go of the loop device.
+  if ((code < 8)) || ! grep -qE 'in use|is mounted' "$run/fsck.log"; then break; fi
+  sleep 0.2
+done
 # 1: repaired, 2: repaired and wants a reboot where it is the root filesystem. 4 and up: not repaired.
 ((code < 4)) ||
   fail "the store image $image is damaged and e2fsck -p can't repair it: $(last_line "$run/fsck.log")" \
     "copy the image first, then run e2fsck -y on it by hand"
 ((code == 0)) || found="repaired"
+# What was repaired may have lost contents: nix.sh looks at every store path then.
+rm -f "$run/repaired"
+[[ $found != repaired ]] || : >"$run/repaired"
 
 report running "mounting the store image"
 loop=$(losetup --find --show --direct-io=on "$image" 2>"$err") ||
@@ -84,7 +92,7 @@ direct="direct I/O"
 [[ $(losetup --noheadings --output DIO "$loop") == *1* ]] || direct="no direct I/O on this volume"
 mkdir -p /nix
 mounted=0
-mount -t ext4 -o noatime,discard "$loop" /nix 2>"$err" || mounted=$?
+mount -t ext4 -o noatime,discard,errors=remount-ro "$loop" /nix 2>"$err" || mounted=$?
 # While it is mounted this only marks the device: the kernel frees it at the unmount, however that comes.
 losetup --detach "$loop"
 ((mounted == 0)) || fail "can't mount the store image: $(last_line "$err")"
