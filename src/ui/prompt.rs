@@ -27,8 +27,9 @@ fn parse_answer(text: &str) -> Option<Answer> {
 /// Asks until the answer is clear. Enter means no.
 pub(super) fn ask(question: &str) -> Answer {
     for _ in 0..3 {
-        let mut err = std::io::stderr().lock();
-        ignore(write!(err, "{question} [y/N] ").and_then(|()| err.flush()));
+        // The lock ends with the line: while the answer is waited for others may have to say something.
+        let shown = format!("{question} [y/N] ");
+        ignore(std::io::stderr().lock().write_all(shown.as_bytes()));
         let mut line = String::new();
         match std::io::stdin().lock().read_line(&mut line) {
             Ok(0) | Err(_) => return Answer::No,

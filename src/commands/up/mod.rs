@@ -114,8 +114,10 @@ impl Story<'_> {
         if entry != up.entry {
             self.cx.journal.write(&entry)?;
         }
-        self.report(&environment, &entry, moved, generation);
-        self.offer_include().await
+        self.report(&entry);
+        self.offer_include().await?;
+        self.result(&environment, &entry, moved, generation);
+        Ok(())
     }
 
     /// What there is: the journal, the provider's instances, the volume.

@@ -43,7 +43,8 @@ impl Story<'_> {
         }
     }
 
-    pub(super) fn report(&self, environment: &Environment, entry: &Entry, moved: Moved, generation: u64) {
+    /// The timeline, and what to do next.
+    pub(super) fn report(&self, entry: &Entry) {
         let Self { cx, .. } = self;
         let ui = &cx.ui;
         let took = ui.events.elapsed();
@@ -63,6 +64,12 @@ impl Story<'_> {
             "`{name}` is ready after {}: `devbox ssh{who}` to work, `devbox down{who}` to end it",
             render_seconds(took.as_secs_f64())
         ));
+    }
+
+    /// The last event of `--json`.
+    pub(super) fn result(&self, environment: &Environment, entry: &Entry, moved: Moved, generation: u64) {
+        let (ui, name) = (&self.cx.ui, &entry.name);
+        let took = ui.events.elapsed();
         ui.result(
             "up",
             json!({
