@@ -36,8 +36,15 @@ fn options(cli: &Cli) -> Options {
         Command::Down(args) => args.yes,
         _ => false,
     };
+    // A document must stay one: what is said beside it goes to stderr.
+    let stream = match command {
+        Command::Up(args) => !args.dry_run,
+        Command::Down(_) => true,
+        _ => false,
+    };
     Options {
         json: global.json,
+        stream,
         quiet: global.quiet,
         verbose: global.verbose,
         no_progress: global.no_progress,

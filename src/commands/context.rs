@@ -69,6 +69,25 @@ impl Context {
         self.load(project.as_ref())
     }
 
+    /// The configuration, or the defaults where it is wrong: a slip in a file must not keep anybody from
+    /// seeing and ending what they pay for.
+    ///
+    /// # Errors
+    /// When even the defaults can't be told.
+    pub fn resolved_or_defaults(&self) -> Result<Config> {
+        let wrong = match self.resolved() {
+            Ok(resolved) => return Ok(resolved.config),
+            Err(e) => e,
+        };
+        self.ui.events.warn(format!("going on without the configuration, which is wrong: {wrong}"));
+        let defaults = config::Defaults {
+            project_root: None,
+            home: self.paths.home.clone(),
+            state: self.paths.state.clone(),
+        };
+        Ok(config::resolve(&[], &defaults)?.config)
+    }
+
     fn load(&self, project: Option<&Project>) -> Result<Resolved> {
         let root = project.map(|p| p.root.as_path());
         config::load(&self.paths, root, self.config_file.as_deref(), &self.settings)

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`Kind::Guest`] when a box is busy or can't be brought to rest; it runs on then.
 pub async fn run(cx: &Context, args: &Down) -> Result<()> {
-    let config = cx.resolved()?.config;
+    let config = cx.resolved_or_defaults()?;
     let provider = cx.provider(&config);
     if !args.all {
         if let Some(id) = stranger(cx, provider.as_ref(), args).await? {

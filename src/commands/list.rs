@@ -12,7 +12,7 @@ use crate::provider::Instance;
 /// # Errors
 /// [`Kind::Provider`](crate::error::Kind::Provider) when the provider can't be asked.
 pub async fn run(cx: &Context, args: &List) -> Result<()> {
-    let config = cx.resolved()?.config;
+    let config = cx.resolved_or_defaults()?;
     match args.what {
         Listed::Instances => {
             let instances = cx.provider(&config).list().await?;

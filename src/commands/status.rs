@@ -58,7 +58,7 @@ struct Document {
 /// [`Kind::Provider`](crate::error::Kind::Provider) when the provider can't be asked; what the journal
 /// knows has been shown by then.
 pub async fn run(cx: &Context, args: &Status) -> Result<()> {
-    let config = cx.resolved()?.config;
+    let config = cx.resolved_or_defaults()?;
     let entries = match &args.name {
         Some(name) => vec![cx.chosen(Some(name))?],
         None => cx.journal.open()?,

@@ -34,6 +34,8 @@ pub enum ColorChoice {
 pub struct Options {
     /// One JSON document, or one event a line.
     pub json: bool,
+    /// Which of the two: this command's JSON is a stream of events.
+    pub stream: bool,
     /// Warnings and errors only.
     pub quiet: bool,
     /// 1: details, 2: every command.
@@ -74,9 +76,9 @@ impl Ui {
             ColorChoice::Auto => terminal && env::get(env::NO_COLOR).is_none(),
         };
         console::set_colors_enabled_stderr(color);
-        let sink: Box<dyn crate::events::Sink> = if options.json {
+        let sink: Box<dyn crate::events::Sink> = if options.json && options.stream {
             Box::new(json::Json)
-        } else if terminal && !options.no_progress && !options.quiet {
+        } else if terminal && !options.json && !options.no_progress && !options.quiet {
             Box::new(terminal::Terminal::new(options, color))
         } else {
             Box::new(plain::Plain::new(options, color))
@@ -105,7 +107,7 @@ impl Ui {
 
     /// The result of long work, as its last event with `--json`.
     pub fn result(&self, of: &'static str, data: serde_json::Value) {
-        if self.options.json {
+        if self.options.json && self.options.stream {
             self.events.emit(&Event::Result { of, data });
         }
     }
@@ -138,7 +140,7 @@ impl Ui {
 
     /// Prints an error: message, evidence, causes, ways out.
     pub fn error(&self, error: &Error) {
-        if self.options.json {
+        if self.options.json && self.options.stream {
             let document = serde_json::json!({
                 "event": "error",
                 "message": error.message(),

@@ -157,9 +157,7 @@ fn doctor_finds_what_is_missing_and_says_how_to_get_it() {
     ] {
         assert!(lacking.contains(line), "`{line}` is not in:\n{lacking}");
     }
-    let document = env.devbox(["doctor", "--json"]).code(1);
-    let first = document.stdout.split("\n{\"event\"").next().unwrap().to_owned();
-    let checks: serde_json::Value = serde_json::from_str(&first).unwrap();
+    let checks = env.devbox(["doctor", "--json"]).code(1).json();
     assert!(checks["missing"].as_i64().unwrap() > 3, "{checks}");
 }
 

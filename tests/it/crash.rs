@@ -79,6 +79,19 @@ fn a_box_that_dies_in_the_middle_of_a_copy() {
     env.assert_nothing_runs();
 }
 
+/// A slip in a configuration file keeps nobody from seeing and ending what runs.
+#[test]
+fn a_wrong_configuration_does_not_hide_a_box() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    std::fs::write(env.project("devbox.toml"), "[volume]\nsise = 1\n").unwrap();
+    let status = env.devbox(["status"]).ok().says(&["devbox.toml:2:1"]);
+    assert!(status.stdout.contains("hello") && status.stdout.contains("ready"), "{}", status.stdout);
+    env.devbox(["up"]).code(2);
+    env.devbox(["down", "hello"]).ok().says(&["going on without the configuration"]);
+    env.assert_nothing_runs();
+}
+
 /// A box that has died is said to have, and ended without a question: there is nothing left to save.
 #[test]
 fn a_dead_box_is_ended() {
