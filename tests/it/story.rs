@@ -88,7 +88,7 @@ fn a_busy_box_is_not_taken_down() {
     let env = TestEnv::new("hello");
     env.devbox(["up", "-y"]).ok();
     let mut work = env.start(["run", "--", "sleep", "600"]);
-    until("the work to begin", || env.on_box("pgrep -c -x sleep; :").starts_with('1'));
+    until("the work to begin", || env.on_box("pgrep -c -x -f 'sleep 600'; :") == "1");
     env.devbox(["down", "-y"]).code(5).says(&[
         "`hello` is busy; nothing was touched",
         "sleep 600",
