@@ -43,8 +43,8 @@ fn render_instances(instances: &[Instance]) -> String {
             if let Some(system) = i.system {
                 line("system", system.to_string());
             }
-            if let Some(volume) = &i.volume {
-                line("volume", volume.clone());
+            if !i.volumes.is_empty() {
+                line("volume", i.volumes.join(", "));
             }
             if let Some(since) = i.since {
                 line("since", since.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
@@ -71,7 +71,11 @@ mod tests {
             status: InstanceStatus::Other("preempted".into()),
             address: Some([10, 77, 0, 2].into()),
             system: Some(System::X86_64Linux),
-            volume: Some("devbox".into()),
+            instance_type: None,
+            region: None,
+            volumes: vec!["devbox".into()],
+            launched_from: None,
+            extra: serde_json::Map::new(),
             since: Some(jiff::Timestamp::UNIX_EPOCH),
             cents_per_hour: Some(0),
         };

@@ -129,7 +129,7 @@ pub fn plan_up(wanted: &Wanted, seen: &Seen) -> Result<UpPlan> {
     }
 
     let holder = seen.instances.iter().find(|i| {
-        i.volume.as_deref() == Some(wanted.volume.as_str())
+        i.volumes.iter().any(|v| v == wanted.volume.as_str())
             && !matches!(i.status, InstanceStatus::Terminated | InstanceStatus::Dead)
             && !clear.iter().any(|c| c.id == i.id)
     });
@@ -214,7 +214,11 @@ mod tests {
             status,
             address: None,
             system: None,
-            volume: Some("devbox".into()),
+            instance_type: None,
+            region: None,
+            volumes: vec!["devbox".into()],
+            launched_from: None,
+            extra: serde_json::Map::new(),
             since: None,
             cents_per_hour: None,
         }
@@ -223,6 +227,8 @@ mod tests {
     fn volume() -> Option<Volume> {
         Some(Volume {
             name: "devbox".parse().unwrap(),
+            id: "devbox".into(),
+            region: None,
             mount_point: "/v".into(),
             place: "/volumes/devbox".into(),
         })

@@ -1,5 +1,6 @@
 //! Who rents out instances, in our own words. One trait, one folder for each provider.
 
+pub mod catalog;
 pub mod local;
 
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::events::Events;
 use crate::names::{BoxName, InstanceId, LaunchId, System, VolumeName};
+use crate::ssh::keys::LoginKey;
 
 /// What an instance is doing, as the provider sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +22,12 @@ pub enum InstanceStatus {
     Booting,
     /// The provider calls it up. Only ssh tells whether it is.
     Active,
+    /// The provider found something wrong with it. It is billed all the same, and may never take ssh.
+    Unhealthy,
     /// It is billed, and will not come back by itself: end it.
     Dead,
+    /// The provider took it away.
+    Preempted,
     /// It is on its way down.
     Terminating,
     /// It is gone.
@@ -36,6 +42,11 @@ impl InstanceStatus {
     pub fn may_bill(&self) -> bool {
         !matches!(self, Self::Terminated)
     }
+
+    /// Whether its end is under way or over, so that nobody can work on it any more.
+    pub fn is_ending(&self) -> bool {
+        matches!(self, Self::Terminating | Self::Terminated | Self::Preempted)
+    }
 }
 
 impl std::fmt::Display for InstanceStatus {
@@ -43,7 +54,9 @@ impl std::fmt::Display for InstanceStatus {
         f.pad(match self {
             Self::Booting => "booting",
             Self::Active => "active",
+            Self::Unhealthy => "unhealthy",
             Self::Dead => "dead",
+            Self::Preempted => "preempted",
             Self::Terminating => "terminating",
             Self::Terminated => "terminated",
             Self::Other(other) => other,
@@ -66,12 +79,21 @@ pub struct Instance {
     pub address: Option<IpAddr>,
     /// What it can run.
     pub system: Option<System>,
-    /// The volume attached to it.
-    pub volume: Option<String>,
-    /// When it was asked for, where the provider knows.
+    /// What kind of machine it is, in the provider's words.
+    pub instance_type: Option<String>,
+    /// Where it is, in the provider's words.
+    pub region: Option<String>,
+    /// The volumes attached to it. Not validated.
+    pub volumes: Vec<String>,
+    /// When it was asked for, where that is known.
     pub since: Option<Timestamp>,
-    /// What an hour costs, in US cents; 0 on machines of one's own.
+    /// The machine it was launched from, as its tag says.
+    pub launched_from: Option<String>,
+    /// What an hour costs now, in US cents; 0 on machines of one's own.
     pub cents_per_hour: Option<u32>,
+    /// What else the provider says of it, by the provider's names. Never a secret.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A persistent filesystem that outlives instances.
@@ -79,26 +101,111 @@ pub struct Instance {
 pub struct Volume {
     /// Its name.
     pub name: VolumeName,
+    /// The provider's id of it; the name where it has none.
+    pub id: String,
     /// Where a guest finds it mounted. Absolute.
     pub mount_point: String,
+    /// Where it lives; nothing where it can be attached anywhere.
+    pub region: Option<String>,
     /// What a person should know about where it is: a folder, a region.
     pub place: String,
 }
 
+/// A kind of machine that can be launched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// In the provider's words: `gpu_1x_gh200`.
+    pub instance_type: String,
+    /// What it runs.
+    pub system: System,
+    /// What an hour costs now, in US cents.
+    pub cents_per_hour: u32,
+    /// Where the provider says it has one free. No promise: such a launch may be refused.
+    pub regions: Vec<String>,
+}
+
+/// An operating system image, as far as choosing a place needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageOffer {
+    /// What its versions have in common: `lambda-stack-24-04`.
+    pub family: String,
+    /// What it is made for, where that is a system we know.
+    pub system: Option<System>,
+    /// Where it can be launched.
+    pub region: String,
+}
+
+/// What can be launched now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Market {
+    /// The kinds of machine.
+    pub offers: Vec<Offer>,
+    /// The images; empty where the provider brings its own.
+    pub images: Vec<ImageOffer>,
+}
+
+/// What is asked for in one launch: which machine, where, on which image, with which volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// In the provider's words.
+    pub instance_type: String,
+    /// In the provider's words.
+    pub region: String,
+    /// What it runs.
+    pub system: System,
+    /// What an hour costs, in US cents.
+    pub cents_per_hour: u32,
+    /// The family of its image, where the provider has several.
+    pub image_family: Option<String>,
+    /// The volume, which lives there.
+    pub volume: VolumeName,
+}
+
 /// All that a provider needs to launch.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LaunchRequest {
     /// Name and host name.
     pub name: BoxName,
     /// Our tag. Launching the same id twice yields the same instance.
     pub launch: LaunchId,
-    /// What the box has to run.
-    pub system: System,
+    /// When it was asked for, as the journal has it.
+    pub asked: Timestamp,
+    /// What, and where.
+    pub placement: Placement,
     /// What to attach.
     pub volume: Volume,
+    /// Who may log in.
+    pub login: LoginKey,
     /// cloud-init user data: plain text, at most 1 MB. Holds the ssh host key of the box, so it is
-    /// never logged.
+    /// never logged, and this has no `Debug`.
     pub user_data: String,
+}
+
+/// How a launch that was asked for came out.
+#[derive(Debug)]
+pub enum Attempt {
+    /// There is an instance.
+    Launched(Launched),
+    /// There is none: nothing of that kind is free there.
+    NoCapacity(
+        /// What the provider said.
+        String,
+    ),
+    /// The answer was lost, and by all that the provider has said since there is no instance.
+    Lost(
+        /// What came instead of an answer.
+        String,
+    ),
+}
+
+impl Attempt {
+    /// The instance, if there is one.
+    pub fn launched(self) -> Option<Launched> {
+        match self {
+            Self::Launched(launched) => Some(launched),
+            Self::NoCapacity(_) | Self::Lost(_) => None,
+        }
+    }
 }
 
 /// An instance just launched. It is billed from now on, so somebody has to take it:
@@ -138,9 +245,6 @@ pub trait Provider {
     /// The word in the configuration.
     fn name(&self) -> &'static str;
 
-    /// What an instance here runs, unless asked otherwise.
-    fn default_system(&self) -> Result<System>;
-
     /// Whether this machine can use the provider at all; touches nothing.
     ///
     /// # Errors
@@ -154,30 +258,55 @@ pub trait Provider {
     /// [`Kind::Provider`](crate::error::Kind::Provider).
     async fn list(&self) -> Result<Vec<Instance>>;
 
-    /// How long a volume may take to appear on a guest that is up.
-    fn volume_wait(&self) -> std::time::Duration;
-
-    /// The volume of that name, if it exists.
+    /// One instance; nothing where the provider knows of none with that id.
     ///
     /// # Errors
-    /// [`Kind::Volume`](crate::error::Kind::Volume) when it exists and can't be used.
-    async fn volume(&self, name: &VolumeName) -> Result<Option<Volume>>;
+    /// As [`list`](Provider::list).
+    async fn describe(&self, id: &InstanceId) -> Result<Option<Instance>> {
+        Ok(self.list().await?.into_iter().find(|i| i.id == *id))
+    }
 
-    /// Makes the volume. It exists afterwards.
-    ///
-    /// # Errors
-    /// [`Kind::Volume`](crate::error::Kind::Volume).
-    async fn create_volume(&self, name: &VolumeName) -> Result<Volume>;
-
-    /// Launches. Afterwards exactly one instance carries `request.launch`; when it fails, none does,
-    /// or [`list`](Provider::list) shows the one that does.
+    /// What can be launched now.
     ///
     /// # Errors
     /// [`Kind::Provider`](crate::error::Kind::Provider).
-    async fn launch(&self, request: &LaunchRequest, events: &Events) -> Result<Launched>;
+    async fn market(&self) -> Result<Market>;
 
-    /// Ends an instance as if its plug were pulled. Afterwards nothing of it is left. Ending what is
-    /// gone is no error.
+    /// How long a volume may take to appear on a guest that is up.
+    fn volume_wait(&self) -> std::time::Duration;
+
+    /// How often to ask whether an instance is still there, while waiting for it.
+    fn pace(&self) -> std::time::Duration;
+
+    /// Those of the volumes that exist, in the order of their names here.
+    ///
+    /// # Errors
+    /// [`Kind::Volume`](crate::error::Kind::Volume) when one exists and can't be used.
+    async fn volumes(&self, names: &[VolumeName]) -> Result<Vec<Volume>>;
+
+    /// Makes the volume, in a region where the provider has several. It exists afterwards.
+    ///
+    /// # Errors
+    /// [`Kind::Volume`](crate::error::Kind::Volume).
+    async fn create_volume(&self, name: &VolumeName, region: Option<&str>) -> Result<Volume>;
+
+    /// The one of the user's keys to log in with: one that the provider knows already, or else the
+    /// first, which it knows afterwards. `keys` is not empty.
+    ///
+    /// # Errors
+    /// [`Kind::Provider`](crate::error::Kind::Provider).
+    async fn login_key(&self, keys: &[LoginKey]) -> Result<LoginKey>;
+
+    /// Asks for an instance, once. Afterwards exactly one carries `request.launch` or none, as the
+    /// [`Attempt`] says; after an error nobody knows, and [`list`](Provider::list) shows the one that does.
+    ///
+    /// # Errors
+    /// [`Kind::Provider`](crate::error::Kind::Provider): it refused for another reason than capacity, or
+    /// can't be asked.
+    async fn launch(&self, request: &LaunchRequest, events: &Events) -> Result<Attempt>;
+
+    /// Ends an instance as if its plug were pulled. Afterwards the provider shows it as ending, or not at
+    /// all. Ending what is gone is no error.
     ///
     /// # Errors
     /// [`Kind::Provider`](crate::error::Kind::Provider), naming what is left.

@@ -10,7 +10,8 @@ use devbox::events::Events;
 use devbox::names::{InstanceId, LaunchId, VolumeName};
 use devbox::process::Cmd;
 use devbox::provider::local::{LocalConfig, LocalProvider};
-use devbox::provider::{Instance, InstanceStatus, LaunchRequest, Provider, Volume};
+use devbox::provider::{Instance, InstanceStatus, LaunchRequest, Placement, Provider};
+use devbox::ssh::keys::LoginKey;
 
 /// Far more than a box takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -54,7 +55,7 @@ impl Stage {
             volumes: dir.path().join("volumes"),
         });
         provider.check().await.expect("this machine can have local boxes");
-        provider.create_volume(&"data".parse().unwrap()).await.unwrap();
+        provider.create_volume(&"data".parse().unwrap(), None).await.unwrap();
         Self { dir, provider, events: Events::silent(), _alone: alone }
     }
 
@@ -77,18 +78,28 @@ impl Stage {
 
     async fn request(&self, name: &str) -> LaunchRequest {
         let volume: VolumeName = "data".parse().unwrap();
+        let offer = self.provider.market().await.unwrap().offers.remove(0);
         LaunchRequest {
             name: name.parse().unwrap(),
             launch: LaunchId::random(),
-            system: self.provider.default_system().unwrap(),
-            volume: self.provider.volume(&volume).await.unwrap().unwrap(),
+            asked: jiff::Timestamp::now(),
+            placement: Placement {
+                instance_type: offer.instance_type.clone(),
+                region: offer.regions[0].clone(),
+                system: offer.system,
+                cents_per_hour: 0,
+                image_family: None,
+                volume: volume.clone(),
+            },
+            volume: self.provider.volumes(&[volume]).await.unwrap().remove(0),
+            login: LoginKey { private: self.path("user"), public: self.read("user.pub") },
             user_data: self.user_data(),
         }
     }
 
     async fn launch(&self, name: &str) -> Instance {
         let request = self.request(name).await;
-        self.provider.launch(&request, &self.events).await.map_err(tell).unwrap().keep()
+        self.provider.launch(&request, &self.events).await.map_err(tell).unwrap().launched().unwrap().keep()
     }
 
     async fn terminate(&self, id: &InstanceId) {
@@ -340,8 +351,8 @@ fn a_killed_box_is_dead_until_it_is_ended() {
     block(async {
         let stage = Stage::new().await;
         let request = stage.request("victim").await;
-        let first = stage.provider.launch(&request, &stage.events).await.unwrap().keep();
-        let again = stage.provider.launch(&request, &stage.events).await.unwrap().keep();
+        let first = stage.provider.launch(&request, &stage.events).await.unwrap().launched().unwrap().keep();
+        let again = stage.provider.launch(&request, &stage.events).await.unwrap().launched().unwrap().keep();
         assert_eq!(first, again, "the same launch is the same box");
         assert_eq!(stage.provider.list().await.unwrap().len(), 1);
         stage.wait_for_login(first.address.unwrap()).await;
@@ -359,7 +370,7 @@ fn a_box_whose_nspawn_was_killed_can_be_ended_and_launched_over() {
     block(async {
         let stage = Stage::new().await;
         let request = stage.request("orphan").await;
-        let first = stage.provider.launch(&request, &stage.events).await.unwrap().keep();
+        let first = stage.provider.launch(&request, &stage.events).await.unwrap().launched().unwrap().keep();
         stage.wait_for_login(first.address.unwrap()).await;
         let machine = format!(
             "systemd-nspawn --quiet --boot --register=no --keep-unit --link-journal=no --resolv-conf=off --timezone=off --machine={}",
@@ -377,7 +388,7 @@ fn a_box_whose_nspawn_was_killed_can_be_ended_and_launched_over() {
         stage.terminate(&first.id).await;
         assert_gone(&stage, &first.id).await;
 
-        let second = stage.provider.launch(&request, &stage.events).await.unwrap().keep();
+        let second = stage.provider.launch(&request, &stage.events).await.unwrap().launched().unwrap().keep();
         assert_eq!(second.id, first.id);
         stage.wait_for_login(second.address.unwrap()).await;
         // Parts that are already gone don't hinder.
@@ -401,7 +412,7 @@ fn a_launch_or_an_end_cut_off_at_any_moment_is_listed_and_can_be_ended() {
             let launch = stage.provider.launch(&request, &stage.events);
             let launched = tokio::time::timeout(moment, launch).await;
             if let Ok(launched) = launched {
-                launched.unwrap().keep();
+                launched.unwrap().launched().unwrap().keep();
             }
             let all = stage.provider.list().await.unwrap();
             let Some(cut) = all.first() else { continue };
@@ -413,7 +424,15 @@ fn a_launch_or_an_end_cut_off_at_any_moment_is_listed_and_can_be_ended() {
             }
 
             // What is left does not hinder the same launch.
-            let again = stage.provider.launch(&request, &stage.events).await.map_err(tell).unwrap().keep();
+            let again = stage
+                .provider
+                .launch(&request, &stage.events)
+                .await
+                .map_err(tell)
+                .unwrap()
+                .launched()
+                .unwrap()
+                .keep();
             assert_eq!((&again.id, &again.status), (&cut.id, &InstanceStatus::Active), "{moment:?}");
             let end = stage.provider.terminate(&cut.id, &stage.events);
             if let Ok(ended) = tokio::time::timeout(moment, end).await {
@@ -431,12 +450,11 @@ fn what_cannot_run_here_is_refused_before_anything_is_made() {
         let stage = Stage::new().await;
         let mut request = stage.request("other").await;
         let (x86, arm) = (devbox::names::System::X86_64Linux, devbox::names::System::Aarch64Linux);
-        request.system = if request.system == x86 { arm } else { x86 };
+        request.placement.system = if request.placement.system == x86 { arm } else { x86 };
         let error = stage.provider.launch(&request, &stage.events).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Provider);
         let mut request = stage.request("other").await;
-        request.volume =
-            Volume { name: "absent".parse().unwrap(), mount_point: "/x".into(), place: "/x".into() };
+        request.volume.name = "absent".parse().unwrap();
         let error = stage.provider.launch(&request, &stage.events).await.unwrap_err();
         assert_eq!(error.to_string(), "there is no volume `absent`");
         let error = stage.provider.terminate(&InstanceId("../..".into()), &stage.events).await.unwrap_err();

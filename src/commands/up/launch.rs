@@ -17,7 +17,7 @@ use crate::names::LaunchId;
 use crate::nix::Environment;
 use crate::plan::up::Source;
 use crate::plan::{UpPlan, Wanted};
-use crate::provider::{LaunchRequest, Volume};
+use crate::provider::{Attempt, LaunchRequest, Placement, Volume};
 use crate::ssh::Guest;
 use crate::ssh::connection::KEY_GRACE;
 use crate::ssh::keys;
@@ -98,14 +98,34 @@ impl Story<'_> {
         self.cx.journal.write(&intent)?;
         failpoint::hit("intent");
 
-        let request =
-            LaunchRequest { name: name.clone(), launch, system: *system, volume: volume.clone(), user_data };
+        let market = self.provider.market().await?;
+        let Some(offer) = market.offers.first() else {
+            return Err(Error::new(Kind::Provider, "the provider has nothing to launch"));
+        };
+        let placement = Placement {
+            instance_type: offer.instance_type.clone(),
+            region: offer.regions.first().cloned().unwrap_or_default(),
+            system: *system,
+            cents_per_hour: offer.cents_per_hour,
+            image_family: None,
+            volume: volume.name.clone(),
+        };
+        let request = LaunchRequest {
+            name: name.clone(),
+            launch,
+            asked: intent.asked,
+            placement,
+            volume: volume.clone(),
+            login,
+            user_data,
+        };
         self.asking.set(true);
         let phase = self.cx.ui.events.phase(Phase::Launch);
         let launched = self.provider.launch(&request, &self.cx.ui.events).await;
         failpoint::hit("launched");
         let written = match launched {
-            Ok(launched) => {
+            Ok(Attempt::NoCapacity(why) | Attempt::Lost(why)) => Err(Error::new(Kind::Provider, why)),
+            Ok(Attempt::Launched(launched)) => {
                 phase.done(launched.id().to_string());
                 let mut entry = Entry { instance: Some(launched.id().clone()), ..intent };
                 match self.cx.journal.write(&entry) {

@@ -72,7 +72,12 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     let wanted = Wanted {
         name: name.clone(),
         provider: provider.name().to_owned(),
-        system: provider.default_system()?,
+        system: provider
+            .market()
+            .await?
+            .offers
+            .first()
+            .map_or(crate::names::System::X86_64Linux, |o| o.system),
         volume: config.volume.name.clone(),
     };
     let signing = keys::signing(&cx.paths).await?;
@@ -125,7 +130,7 @@ impl Story<'_> {
         Ok(Seen {
             journal: self.cx.journal.open()?,
             instances: self.provider.list().await?,
-            volume: self.provider.volume(&self.wanted.volume).await?,
+            volume: self.provider.volumes(std::slice::from_ref(&self.wanted.volume)).await?.pop(),
         })
     }
 
@@ -156,7 +161,7 @@ impl Story<'_> {
             (None, Source::Launch) => {
                 let question = format!("There is no volume `{name}` yet. Make it?");
                 match self.cx.ui.confirm(&question).await {
-                    Answer::Yes => self.provider.create_volume(name).await,
+                    Answer::Yes => self.provider.create_volume(name, None).await,
                     Answer::No | Answer::Nobody => {
                         Err(Error::new(Kind::Volume, format!("there is no volume `{name}`"))
                             .hint("`devbox up -y` makes it; `volume.name` names another one"))

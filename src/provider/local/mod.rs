@@ -23,11 +23,18 @@ use jiff::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::events::Events;
 use crate::names::{InstanceId, System, VolumeName};
-use crate::provider::{Instance, InstanceStatus, LaunchRequest, Launched, Provider, Volume};
+use crate::provider::{
+    Attempt, Instance, InstanceStatus, LaunchRequest, Launched, Market, Offer, Provider, Volume,
+};
+use crate::ssh::keys::LoginKey;
 
 use boxes::{Place, Record};
 use cgroup::Groups;
 pub use preflight::Missing;
+
+/// The one kind of machine, and the one place, that this provider has.
+const TYPE: &str = "container";
+const REGION: &str = "this machine";
 
 /// Where the local provider keeps things. All absolute.
 #[derive(Clone, Debug)]
@@ -81,7 +88,7 @@ impl LocalProvider {
         lock::take(&self.lock_file(), waiting).await.map_err(as_providers)
     }
 
-    fn describe(&self, place: &Place) -> Result<Instance> {
+    fn look(&self, place: &Place) -> Result<Instance> {
         // The record before the processes: a box that starts in between is then booting, not dead.
         let record = place.record();
         let status = self.status(place, record.as_ref())?;
@@ -92,9 +99,13 @@ impl LocalProvider {
             status,
             address: record.as_ref().and_then(nspawn::address),
             system: record.as_ref().map(|r| r.system),
-            volume: record.as_ref().map(|r| r.volume.to_string()),
+            instance_type: Some(TYPE.to_owned()),
+            region: Some(REGION.to_owned()),
+            volumes: record.iter().map(|r| r.volume.to_string()).collect(),
             since: record.as_ref().map(|r| r.since),
+            launched_from: None,
             cents_per_hour: Some(0),
+            extra: serde_json::Map::new(),
         })
     }
 
@@ -110,7 +121,7 @@ impl LocalProvider {
     /// The box at `place`, if it is up.
     fn running(&self, place: &Place) -> Result<Option<Instance>> {
         let up = place.record().is_some_and(|r| r.started) && Groups::of(place.id())?.populated()?;
-        if up { self.describe(place).map(Some) } else { Ok(None) }
+        if up { self.look(place).map(Some) } else { Ok(None) }
     }
 
     /// Starts the box anew: what an earlier attempt left is removed, what this one makes is removed
@@ -119,7 +130,7 @@ impl LocalProvider {
         let mut record = Record {
             launch: request.launch,
             name: request.name.clone(),
-            system: request.system,
+            system: request.placement.system,
             volume: request.volume.name.clone(),
             folder: volumes::folder(&self.config.volumes, &request.volume.name),
             since: Timestamp::now(),
@@ -146,21 +157,13 @@ impl Provider for LocalProvider {
         "local"
     }
 
-    fn default_system(&self) -> Result<System> {
-        preflight::native().ok_or_else(|| {
-            let machine = rustix::system::uname();
-            let machine = machine.machine().to_string_lossy();
-            Error::new(Kind::Provider, format!("local boxes don't run on the processor `{machine}`"))
-        })
-    }
-
     async fn check(&self) -> Result<()> {
         preflight::render_error(&self.missing()).map_or(Ok(()), Err)
     }
 
     async fn list(&self) -> Result<Vec<Instance>> {
         let places = Place::all(&self.boxes())?;
-        places.iter().map(|place| self.describe(place)).collect::<Result<_>>().map_err(as_providers)
+        places.iter().map(|place| self.look(place)).collect::<Result<_>>().map_err(as_providers)
     }
 
     fn volume_wait(&self) -> std::time::Duration {
@@ -168,25 +171,44 @@ impl Provider for LocalProvider {
         std::time::Duration::from_secs(5)
     }
 
-    async fn volume(&self, name: &VolumeName) -> Result<Option<Volume>> {
-        volumes::find(&self.config.volumes, name)
+    async fn market(&self) -> Result<Market> {
+        let offer = Offer {
+            instance_type: TYPE.to_owned(),
+            system: native()?,
+            cents_per_hour: 0,
+            regions: vec![REGION.to_owned()],
+        };
+        Ok(Market { offers: vec![offer], images: Vec::new() })
     }
 
-    async fn create_volume(&self, name: &VolumeName) -> Result<Volume> {
+    fn pace(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(2)
+    }
+
+    async fn volumes(&self, names: &[VolumeName]) -> Result<Vec<Volume>> {
+        names.iter().filter_map(|name| volumes::find(&self.config.volumes, name).transpose()).collect()
+    }
+
+    async fn create_volume(&self, name: &VolumeName, _: Option<&str>) -> Result<Volume> {
         volumes::create(&self.config.volumes, name)
     }
 
-    async fn launch(&self, request: &LaunchRequest, events: &Events) -> Result<Launched> {
+    async fn login_key(&self, keys: &[LoginKey]) -> Result<LoginKey> {
+        // A box takes whatever key its user data carries.
+        keys.first().cloned().ok_or_else(|| Error::new(Kind::Failed, "there is no key to log in with"))
+    }
+
+    async fn launch(&self, request: &LaunchRequest, events: &Events) -> Result<Attempt> {
         self.check().await?;
-        let native = self.default_system()?;
-        if request.system != native {
+        let native = native()?;
+        if request.placement.system != native {
             return Err(Error::new(
                 Kind::Provider,
-                format!("local boxes here run {native}, not {}", request.system),
+                format!("local boxes here run {native}, not {}", request.placement.system),
             )
             .hint("leave the system out, or use a provider that has such machines"));
         }
-        if self.volume(&request.volume.name).await?.is_none() {
+        if volumes::find(&self.config.volumes, &request.volume.name)?.is_none() {
             return Err(Error::new(Kind::Volume, format!("there is no volume `{}`", request.volume.name)));
         }
         let lower = rootfs::ready(&self.config.cache, native, events).await.map_err(as_providers)?;
@@ -194,13 +216,13 @@ impl Provider for LocalProvider {
         let _lock = self.lock(events).await?;
         let place = Place::of(&self.boxes(), &boxes::id_of(&request.launch))?;
         if let Some(instance) = self.running(&place)? {
-            return Ok(Launched::new(instance));
+            return Ok(Attempt::Launched(Launched::new(instance)));
         }
         self.launch_at(&place, request, &lower)
             .await
             .map_err(as_providers)
             .map_err(|e| e.hint("`devbox doctor` looks for what may be missing"))?;
-        self.describe(&place).map(Launched::new)
+        self.look(&place).map(|instance| Attempt::Launched(Launched::new(instance)))
     }
 
     async fn terminate(&self, id: &InstanceId, events: &Events) -> Result<()> {
@@ -208,6 +230,15 @@ impl Provider for LocalProvider {
         let _lock = self.lock(events).await?;
         teardown::tear_down(&place).await.map_err(as_providers)
     }
+}
+
+/// What local boxes run.
+fn native() -> Result<System> {
+    preflight::native().ok_or_else(|| {
+        let machine = rustix::system::uname();
+        let machine = machine.machine().to_string_lossy();
+        Error::new(Kind::Provider, format!("local boxes don't run on the processor `{machine}`"))
+    })
 }
 
 fn as_providers(e: Error) -> Error {

@@ -35,7 +35,8 @@ pub(super) fn find(volumes: &Path, name: &VolumeName) -> Result<Option<Volume>> 
         refused("is not writable").hint("run as its owner, or mount its filesystem writable").caused_by(e)
     })?;
     let place = folder.display().to_string();
-    Ok(Some(Volume { name: name.clone(), mount_point: mount_point(name), place }))
+    let id = name.to_string();
+    Ok(Some(Volume { name: name.clone(), id, mount_point: mount_point(name), region: None, place }))
 }
 
 /// Makes the volume `name`, or finds it made.

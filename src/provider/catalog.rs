@@ -1,0 +1,249 @@
+//! What a cloud lists, as it lists it: typed as far as devbox reads it, and nothing lost that it
+//! does not know. Unknown fields are kept in `extra`, unknown words as they came, and what is
+//! missing is empty: a listing never breaks because the API has grown (hole 21 of the tool this one replaces).
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+/// What else came, by its names there. Never a secret: see [`without_secrets`].
+pub type Extra = Map<String, Value>;
+
+/// A region: its code, and where that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Region {
+    /// The code: `us-east-3`.
+    pub name: String,
+    /// Where that is: `Washington, DC, USA`. May be empty.
+    pub description: String,
+}
+
+/// As an object, as documented, or as the bare code.
+impl<'de> Deserialize<'de> for Region {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Object {
+                name: String,
+                #[serde(default)]
+                description: Option<String>,
+            },
+            Code(String),
+        }
+        Ok(match Either::deserialize(deserializer)? {
+            Either::Object { name, description } => {
+                Self { name, description: description.unwrap_or_default() }
+            }
+            Either::Code(name) => Self { name, description: String::new() },
+        })
+    }
+}
+
+/// A kind of machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceType {
+    /// The name that launches it: `gpu_1x_gh200`.
+    pub name: String,
+    /// What it is: `1x GH200 (96 GB)`.
+    pub description: String,
+    /// Its GPU.
+    pub gpu_description: String,
+    /// What an hour costs, in US cents.
+    pub price_cents_per_hour: Option<u32>,
+    /// What it has.
+    pub specs: Specs,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// What a kind of machine has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Specs {
+    /// Virtual processors.
+    pub vcpus: Option<u64>,
+    /// Memory in GiB.
+    pub memory_gib: Option<u64>,
+    /// Its own disk in GiB.
+    pub storage_gib: Option<u64>,
+    /// GPUs.
+    pub gpus: Option<u64>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A kind of machine and where it is free.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Availability {
+    /// The kind.
+    pub instance_type: InstanceType,
+    /// Where it is free now; may be nowhere.
+    pub regions_with_capacity_available: Vec<Region>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// An operating system image in one region.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Image {
+    /// Its id, which is that of one region.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// What its versions have in common.
+    pub family: String,
+    /// Its version.
+    pub version: String,
+    /// `x86_64`, `arm64`, or a word that is new to us.
+    pub architecture: String,
+    /// Where it can be launched.
+    pub region: Region,
+    /// When it was made, as the API writes it (ISO 8601).
+    pub created_time: String,
+    /// When it was last changed, as the API writes it (ISO 8601).
+    pub updated_time: String,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A persistent filesystem.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Filesystem {
+    /// Its id.
+    pub id: String,
+    /// Its name. Not validated.
+    pub name: String,
+    /// Where instances find it, unless a launch says otherwise.
+    pub mount_point: String,
+    /// Where it lives.
+    pub region: Region,
+    /// Whether an instance has it.
+    pub is_in_use: bool,
+    /// About how many bytes it holds, hours old.
+    pub bytes_used: Option<u64>,
+    /// When it was made, as the API writes it (ISO 8601).
+    pub created: String,
+    /// Who made it.
+    pub created_by: User,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// Somebody of the account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// The id.
+    pub id: String,
+    /// The address.
+    pub email: String,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A public key that the account has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SshKey {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The key, one line of OpenSSH's format.
+    pub public_key: String,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A set of firewall rules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ruleset {
+    /// Its id; `global` for the one that holds everywhere.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Where it holds; nothing for the global one.
+    pub region: Option<Region>,
+    /// What it lets in.
+    pub rules: Vec<Rule>,
+    /// When it was made, as the API writes it (ISO 8601); empty for the global one.
+    pub created: String,
+    /// The instances it is for.
+    pub instance_ids: Vec<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// What a firewall lets in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rule {
+    /// `tcp`, `udp`, `icmp`, `all`, or a word that is new to us.
+    pub protocol: String,
+    /// From and to, both included; nothing for `icmp`.
+    pub port_range: Vec<u32>,
+    /// Whence, in CIDR notation.
+    pub source_network: String,
+    /// What for.
+    pub description: String,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// What came beside the known fields, less whatever may be a secret: notebooks have tokens, and
+/// addresses that hold them.
+pub fn without_secrets(extra: &Extra) -> Extra {
+    let secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        ["token", "secret", "password", "credential", "private_key", "api_key", "jupyter"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    let clean = |value: &Value| match value {
+        Value::Object(inner) => Value::Object(without_secrets(inner)),
+        other => other.clone(),
+    };
+    extra.iter().filter(|(name, _)| !secret(name)).map(|(name, value)| (name.clone(), clean(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_new_is_kept_and_what_is_missing_is_empty() {
+        let image: Image = serde_json::from_value(
+            json!({"id": "i", "architecture": "riscv64", "region": "mars-1", "new": [1]}),
+        )
+        .unwrap();
+        assert_eq!(image.architecture, "riscv64");
+        assert_eq!(image.region.name, "mars-1");
+        assert_eq!(image.extra["new"], json!([1]));
+        assert_eq!(serde_json::to_value(&image).unwrap()["new"], json!([1]));
+    }
+
+    #[test]
+    fn secrets_are_left_out_wherever_they_stand() {
+        let extra =
+            json!({"jupyter_token": "t", "jupyter_url": "u", "deep": {"Api_Key": 1, "ok": 2}, "ok": 3});
+        let clean = without_secrets(extra.as_object().unwrap());
+        assert_eq!(Value::Object(clean), json!({"deep": {"ok": 2}, "ok": 3}));
+    }
+}
