@@ -2,8 +2,42 @@
 //! does not know. Unknown fields are kept in `extra`, unknown words as they came, and what is
 //! missing is empty: a listing never breaks because the API has grown (hole 21 of the tool this one replaces).
 
+use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+
+use crate::error::Result;
+
+/// Who can list what there is to rent, and what the account has. Every listing is whole: an answer that
+/// could not be had is an error, never an empty list.
+#[async_trait(?Send)]
+pub trait Catalog {
+    /// Every kind of machine, free somewhere or not.
+    ///
+    /// # Errors
+    /// [`Kind::Provider`](crate::error::Kind::Provider), as all of these.
+    async fn instance_types(&self) -> Result<Vec<Availability>>;
+    /// Every image in every region.
+    ///
+    /// # Errors
+    /// See above.
+    async fn images(&self) -> Result<Vec<Image>>;
+    /// Every filesystem of the account.
+    ///
+    /// # Errors
+    /// See above.
+    async fn filesystems(&self) -> Result<Vec<Filesystem>>;
+    /// Every ssh key of the account.
+    ///
+    /// # Errors
+    /// See above.
+    async fn ssh_keys(&self) -> Result<Vec<SshKey>>;
+    /// Every firewall ruleset of the account, the global one first.
+    ///
+    /// # Errors
+    /// See above.
+    async fn rulesets(&self) -> Result<Vec<Ruleset>>;
+}
 
 /// What else came, by its names there. Never a secret: see [`without_secrets`].
 pub type Extra = Map<String, Value>;

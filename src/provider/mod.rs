@@ -185,7 +185,7 @@ pub struct LaunchRequest {
 #[derive(Debug)]
 pub enum Attempt {
     /// There is an instance.
-    Launched(Launched),
+    Launched(Box<Launched>),
     /// There is none: nothing of that kind is free there.
     NoCapacity(
         /// What the provider said.
@@ -202,7 +202,7 @@ impl Attempt {
     /// The instance, if there is one.
     pub fn launched(self) -> Option<Launched> {
         match self {
-            Self::Launched(launched) => Some(launched),
+            Self::Launched(launched) => Some(*launched),
             Self::NoCapacity(_) | Self::Lost(_) => None,
         }
     }

@@ -216,13 +216,13 @@ impl Provider for LocalProvider {
         let _lock = self.lock(events).await?;
         let place = Place::of(&self.boxes(), &boxes::id_of(&request.launch))?;
         if let Some(instance) = self.running(&place)? {
-            return Ok(Attempt::Launched(Launched::new(instance)));
+            return Ok(Attempt::Launched(Box::new(Launched::new(instance))));
         }
         self.launch_at(&place, request, &lower)
             .await
             .map_err(as_providers)
             .map_err(|e| e.hint("`devbox doctor` looks for what may be missing"))?;
-        self.look(&place).map(|instance| Attempt::Launched(Launched::new(instance)))
+        self.look(&place).map(|instance| Attempt::Launched(Box::new(Launched::new(instance))))
     }
 
     async fn terminate(&self, id: &InstanceId, events: &Events) -> Result<()> {
