@@ -15,6 +15,9 @@ pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// Any value turns colour off (no-color.org).
 pub const NO_COLOR: &str = "NO_COLOR";
+/// The key of the account at Lambda Cloud, as Lambda's own documentation calls it. No configuration
+/// key: it is not kept, shown, or passed on to anything that we start.
+pub const LAMBDA_API_KEY: &str = "LAMBDA_API_KEY";
 /// Prefix of the variables that set configuration keys: `DEVBOX_VOLUME_STORE_SIZE`.
 pub const PREFIX: &str = "DEVBOX_";
 /// `STEP` or `STEP=kill`: the process ends itself with SIGKILL at that step. For tests of what a

@@ -146,6 +146,8 @@ impl Cmd {
     fn std(&self) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v)));
+        // Nothing that we start needs it, and ssh may be told to send variables on.
+        command.env_remove(crate::env::LAMBDA_API_KEY);
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }

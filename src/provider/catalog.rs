@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Result;
+use crate::names::System;
 
 /// Who can list what there is to rent, and what the account has. Every listing is whole: an answer that
 /// could not be had is an error, never an empty list.
@@ -238,6 +239,17 @@ pub struct Rule {
     /// What else came.
     #[serde(flatten)]
     pub extra: Extra,
+}
+
+/// What a kind of machine runs. The API does not tell; the ones with a Grace processor are arm64
+/// (lambda-cloud.md).
+pub fn system_of(instance_type: &str) -> System {
+    let name = instance_type.to_ascii_lowercase();
+    if ["gh200", "gb200", "gb300"].iter().any(|grace| name.contains(grace)) {
+        System::Aarch64Linux
+    } else {
+        System::X86_64Linux
+    }
 }
 
 /// What came beside the known fields, less whatever may be a secret: notebooks have tokens, and

@@ -1,6 +1,7 @@
 //! Who rents out instances, in our own words. One trait, one folder for each provider.
 
 pub mod catalog;
+pub mod lambda;
 pub mod local;
 
 use std::net::IpAddr;
@@ -271,6 +272,17 @@ pub trait Provider {
     /// # Errors
     /// [`Kind::Provider`](crate::error::Kind::Provider).
     async fn market(&self) -> Result<Market>;
+
+    /// The kinds of machine that can be launched now.
+    ///
+    /// # Errors
+    /// [`Kind::Provider`](crate::error::Kind::Provider).
+    async fn offers(&self) -> Result<Vec<Offer>> {
+        Ok(self.market().await?.offers)
+    }
+
+    /// How long after a launch was asked for [`list`](Provider::list) may still not show its instance.
+    fn settle_time(&self) -> std::time::Duration;
 
     /// How long a volume may take to appear on a guest that is up.
     fn volume_wait(&self) -> std::time::Duration;

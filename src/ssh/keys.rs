@@ -40,11 +40,16 @@ fn argv_keygen(file: &Path, comment: &str) -> Cmd {
 }
 
 /// Reads a public key: its type and its text, without the comment.
-fn parse_public(text: &str) -> Option<String> {
+pub fn parse_public(text: &str) -> Option<String> {
     let mut words = text.lines().next()?.split_whitespace();
     let (kind, key) = (words.next()?, words.next()?);
     (kind.starts_with("ssh-") || kind.starts_with("ecdsa-") || kind.starts_with("sk-"))
         .then(|| format!("{kind} {key}"))
+}
+
+/// Whether two public keys are the same, whatever their comments say.
+pub fn is_same_key(one: &str, other: &str) -> bool {
+    parse_public(one).is_some_and(|one| parse_public(other) == Some(one))
 }
 
 /// The key to log in with: the configured one, or one of devbox's own, made on first use.

@@ -181,6 +181,10 @@ impl Provider for LocalProvider {
         Ok(Market { offers: vec![offer], images: Vec::new() })
     }
 
+    fn settle_time(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
     fn pace(&self) -> std::time::Duration {
         std::time::Duration::from_secs(2)
     }

@@ -1,0 +1,268 @@
+//! Reading what the API says. Pure: bytes in, a value or a [`Failure`] out; no bytes make it panic.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{Error, Kind};
+use crate::names::shown;
+
+/// The code of the one refusal that waiting helps against (OpenAPI document 1.8.3, launch).
+pub(super) const NO_CAPACITY: &str = "instance-operations/launch/insufficient-capacity";
+/// The code for ids that the API does not know.
+pub(super) const NO_SUCH_OBJECT: &str = "global/object-does-not-exist";
+/// The code for a name that is taken.
+pub(super) const DUPLICATE: &str = "global/duplicate";
+
+/// Why there is no data.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Failure {
+    /// It never reached the API, so nothing was done.
+    Unsent(String),
+    /// It may have reached the API, and what came back is no answer: nobody knows whether it was done.
+    Unanswered(String),
+    /// The API answered that it won't.
+    Refused(Refusal),
+}
+
+/// The API's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Refusal {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// The API's code; empty where the answer has none.
+    pub(super) code: String,
+    /// What it says.
+    pub(super) message: String,
+    /// What it suggests.
+    pub(super) suggestion: Option<String>,
+    /// When to come back, where it says so.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Whether the same request may be taken later: too many requests, trouble on their side.
+    pub(super) fn is_transient(&self) -> bool {
+        self.is_too_many() || self.status >= 500 || self.status == 408 || self.code.starts_with("provider/")
+    }
+
+    /// Whether it was refused for coming too early, which means that it was not looked at.
+    pub(super) fn is_too_many(&self) -> bool {
+        self.status == 429
+    }
+}
+
+impl Failure {
+    /// Whether nothing can have been done.
+    pub(super) fn is_harmless(&self) -> bool {
+        match self {
+            Self::Unsent(_) => true,
+            Self::Unanswered(_) => false,
+            Self::Refused(refusal) => refusal.is_too_many() || !refusal.is_transient(),
+        }
+    }
+
+    /// Whether the same request may be taken later.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Unsent(_) | Self::Unanswered(_) => true,
+            Self::Refused(refusal) => refusal.is_transient(),
+        }
+    }
+
+    /// In a few words.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Unsent(why) | Self::Unanswered(why) => why.clone(),
+            Self::Refused(Refusal { status, code, message, .. }) => {
+                let code = if code.is_empty() { format!("HTTP status {status}") } else { code.clone() };
+                if message.is_empty() { code } else { format!("{} ({code})", message.trim_end_matches('.')) }
+            }
+        }
+    }
+
+    /// As an error for a person. `doing` is what was asked for, as in `can't launch`.
+    pub(super) fn into_error(self, doing: &str) -> Error {
+        let error = Error::new(Kind::Provider, format!("{doing}: {}", self.words()));
+        match self {
+            Self::Unsent(_) => error.hint("is there a network? what runs at Lambda runs on, and is billed"),
+            Self::Unanswered(_) => error.hint("what runs at Lambda runs on, and is billed; try again"),
+            Self::Refused(refusal) => {
+                let hint = match refusal.code.as_str() {
+                    "global/invalid-api-key" => Some(
+                        "the key comes from `LAMBDA_API_KEY`, `lambda.api-key-file` or `lambda.api-key-command`",
+                    ),
+                    _ if refusal.is_transient() => Some("try again later"),
+                    _ => None,
+                };
+                let error = refusal.suggestion.iter().fold(error, |error, s| error.hint(s.clone()));
+                hint.into_iter().fold(error, Error::hint)
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    error: Wire,
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+    suggestion: Option<String>,
+}
+
+/// Text of the API as we show it: one line, no control characters, not endless.
+fn tame(text: &str) -> String {
+    let one_line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    one_line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Reads an answer: the envelope with its `data`.
+///
+/// # Errors
+/// [`Failure::Refused`] when it is a refusal, [`Failure::Unanswered`] when it is nothing that the API says.
+pub(super) fn parse_answer(status: u16, retry_after: Option<&str>, body: &[u8]) -> Result<Value, Failure> {
+    if (200..300).contains(&status) {
+        return match serde_json::from_slice::<Value>(body) {
+            Ok(envelope) if envelope.get("data").is_some() => Ok(envelope),
+            Ok(_) => Err(Failure::Unanswered("the answer has no `data`".into())),
+            Err(e) => Err(Failure::Unanswered(format!("the answer is no JSON ({e})"))),
+        };
+    }
+    let retry_after = retry_after.and_then(parse_retry_after);
+    Err(Failure::Refused(match serde_json::from_slice::<Envelope>(body) {
+        Ok(Envelope { error }) => Refusal {
+            status,
+            code: tame(&error.code),
+            message: tame(&error.message),
+            suggestion: error.suggestion.map(|s| tame(&s)).filter(|s| !s.is_empty()),
+            retry_after,
+        },
+        Err(_) => {
+            let text = shown(&tame(&String::from_utf8_lossy(body)));
+            Refusal { status, code: String::new(), message: text, suggestion: None, retry_after }
+        }
+    }))
+}
+
+/// The seconds of a `Retry-After`; the form with a date is not understood, and a day is the most.
+fn parse_retry_after(text: &str) -> Option<Duration> {
+    const MOST: f64 = 86_400.0;
+    let seconds: f64 = text.trim().parse().ok()?;
+    (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(MOST)))
+}
+
+/// One page of a listing, and the token of the next one. The documented API does not page, newer ones may:
+/// beside `data`, or in it beside the one list.
+///
+/// # Errors
+/// [`Failure::Unanswered`] when there is no list.
+pub(super) fn parse_page(envelope: &Value) -> Result<(Vec<Value>, Option<String>), Failure> {
+    let no_list = || Failure::Unanswered("the answer has no list in its `data`".into());
+    let data = envelope.get("data").ok_or_else(no_list)?;
+    let token = |at: &Value| {
+        ["page_token", "next_page_token"]
+            .iter()
+            .find_map(|name| at.get(name)?.as_str())
+            .filter(|token| !token.is_empty())
+            .map(str::to_owned)
+    };
+    match data {
+        Value::Array(items) => Ok((items.clone(), token(envelope))),
+        Value::Object(inner) => {
+            let mut lists = inner.values().filter_map(Value::as_array);
+            match (lists.next(), lists.next()) {
+                (Some(items), None) => Ok((items.clone(), token(data).or_else(|| token(envelope)))),
+                _ => Err(no_list()),
+            }
+        }
+        _ => Err(no_list()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn refused(status: u16, code: &str) -> Failure {
+        let body = json!({"error": {"code": code, "message": "No.", "suggestion": "Do."}}).to_string();
+        parse_answer(status, None, body.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn the_kinds_of_failure() {
+        // status, code, transient, harmless
+        let cases = [
+            (400, NO_CAPACITY, false, true),
+            (401, "global/invalid-api-key", false, true),
+            (429, "global/too-many-requests", true, true),
+            (500, "global/internal-error", true, false),
+            (503, "", true, false),
+            (400, "provider/internal-unavailable", true, false),
+            (408, "", true, false),
+        ];
+        for (status, code, transient, harmless) in cases {
+            let failure = refused(status, code);
+            assert_eq!(
+                (failure.is_transient(), failure.is_harmless()),
+                (transient, harmless),
+                "{status} {code}"
+            );
+        }
+        assert!(Failure::Unsent(String::new()).is_harmless());
+        assert!(!Failure::Unanswered(String::new()).is_harmless());
+    }
+
+    #[test]
+    fn a_refusal_is_shown_with_the_apis_suggestion() {
+        let error = refused(400, "global/quota-exceeded").into_error("can't launch");
+        assert_eq!(error.to_string(), "can't launch: No (global/quota-exceeded)");
+        assert_eq!(error.hints(), ["Do."]);
+    }
+
+    #[test]
+    fn what_is_no_answer_of_the_api_is_told_apart() {
+        for body in [&b"<html>"[..], b"{}", b"[]", b"\xff", b""] {
+            assert!(matches!(parse_answer(200, None, body), Err(Failure::Unanswered(_))), "{body:?}");
+        }
+        let Err(Failure::Refused(refusal)) = parse_answer(502, Some("7"), b"Bad\x1b[31m Gateway\n") else {
+            panic!()
+        };
+        assert_eq!(refusal.message, "Bad [31m Gateway");
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(parse_retry_after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(parse_retry_after("1e300"), Some(Duration::from_secs(86_400)));
+    }
+
+    #[test]
+    fn pages_are_found_in_either_place() {
+        let page = |value: Value| parse_page(&value).unwrap();
+        assert_eq!(page(json!({"data": [1]})), (vec![json!(1)], None));
+        assert_eq!(page(json!({"data": [1], "page_token": "t"})).1.as_deref(), Some("t"));
+        assert_eq!(page(json!({"data": {"instances": [1], "page_token": "t"}})).1.as_deref(), Some("t"));
+        assert_eq!(page(json!({"data": {"instances": [], "page_token": null}})), (vec![], None));
+        assert!(parse_page(&json!({"data": 1})).is_err());
+        assert!(parse_page(&json!({"data": {"a": [], "b": []}})).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(status in 0_u16..1000, body in proptest::collection::vec(any::<u8>(), 0..200), after in ".{0,20}") {
+            match parse_answer(status, Some(&after), &body) {
+                Ok(envelope) => drop(parse_page(&envelope)),
+                Err(failure) => {
+                    let error = failure.into_error("can't ask");
+                    prop_assert!(error.to_string().chars().all(|c| !c.is_control()));
+                }
+            }
+        }
+    }
+}
