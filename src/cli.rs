@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::layer::Assignment;
 use crate::ui::ColorChoice;
 
 /// Rent a GPU box that feels like your own laptop.
@@ -105,12 +106,34 @@ pub struct Init {
 pub struct Up {
     /// The box; without it, the one of the project
     pub name: Option<String>,
+    /// Which machines would do: a preset, such as `gh200`
+    #[arg(long, value_name = "PRESET")]
+    pub preset: Option<String>,
+    /// How long to wait for a machine to become free, such as `30min`, `2h`
+    #[arg(long, value_name = "TIME")]
+    pub wait_capacity: Option<String>,
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Answer every question with yes
     #[arg(short, long)]
     pub yes: bool,
+}
+
+impl Up {
+    /// What its own options set of the configuration.
+    pub fn assignments(&self) -> Vec<Assignment> {
+        let set = |key: &str, flag, value: &Option<String>| {
+            value.clone().map(|value| Assignment { key: key.to_owned(), value, flag })
+        };
+        [
+            set("box.preset", "--preset", &self.preset),
+            set("capacity.wait", "--wait-capacity", &self.wait_capacity),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// Bring a box to rest and end it.

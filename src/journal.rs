@@ -16,6 +16,7 @@ use crate::events::Events;
 use crate::names::{BoxName, InstanceId, LaunchId, ProjectName, System, VolumeName};
 use crate::nix::Fingerprint;
 use crate::paths::{Paths, make_private, write_atomic};
+use crate::plan::cost::cents_of;
 
 /// How long to wait for another devbox that works on the same box.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
@@ -47,6 +48,15 @@ pub struct Entry {
     pub address: Option<IpAddr>,
     /// What an hour costs, in US cents, as it was at launch.
     pub cents_per_hour: Option<u32>,
+    /// What kind of machine it is, in the provider's words.
+    #[serde(default)]
+    pub instance_type: Option<String>,
+    /// Where it is, in the provider's words.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The private key to log in with, as it was at launch.
+    #[serde(default)]
+    pub login_key: Option<PathBuf>,
     /// When it was first ready.
     pub ready: Option<Timestamp>,
     /// The environment last made current on it.
@@ -61,12 +71,13 @@ impl Entry {
         self.ended.is_none()
     }
 
-    /// What it has cost until `now`, in US cents. Billed by the minute, begun minutes in full.
+    /// What it has cost until `now`, in US cents. What was asked for and never came costs nothing.
     pub fn cents_until(&self, now: Timestamp) -> Option<u64> {
+        if self.instance.is_none() && !self.is_open() {
+            return Some(0);
+        }
         let until = self.ended.unwrap_or(now);
-        let seconds = u64::try_from(until.as_second() - self.asked.as_second()).unwrap_or(0);
-        let minutes = seconds.div_ceil(60);
-        Some((minutes * u64::from(self.cents_per_hour?)).div_ceil(60))
+        Some(cents_of(until.as_second() - self.asked.as_second(), self.cents_per_hour?))
     }
 }
 
@@ -221,6 +232,9 @@ mod tests {
             instance: None,
             address: None,
             cents_per_hour: Some(149),
+            instance_type: None,
+            region: None,
+            login_key: None,
             ready: None,
             fingerprint: None,
             ended: None,
@@ -256,12 +270,22 @@ mod tests {
     }
 
     #[test]
-    fn a_begun_minute_is_paid() {
+    fn what_never_came_costs_nothing() {
+        let now = Timestamp::from_second(1_800_003_600).unwrap();
         let entry = entry();
-        let after = |s: i64| entry.cents_until(Timestamp::from_second(entry.asked.as_second() + s).unwrap());
-        assert_eq!(after(0), Some(0));
-        assert_eq!(after(1), Some(3));
-        assert_eq!(after(3600), Some(149));
+        assert_eq!(entry.cents_until(now), Some(149));
+        assert_eq!(Entry { ended: Some(now), ..entry.clone() }.cents_until(now), Some(0));
+        let came = Entry { instance: Some(InstanceId("i".into())), ended: Some(now), ..entry };
+        assert_eq!(came.cents_until(now), Some(149));
+    }
+
+    #[test]
+    fn what_an_older_devbox_wrote_is_read() {
+        let mut old = serde_json::to_value(entry()).unwrap();
+        for new in ["instance_type", "region", "login_key"] {
+            old.as_object_mut().unwrap().remove(new);
+        }
+        assert_eq!(parse_entry(&old.to_string(), Path::new("x")).unwrap().region, None);
     }
 
     #[test]

@@ -29,6 +29,16 @@ fn refuse(name: &str) -> Option<String> {
     None
 }
 
+/// Says why `name` can't be the name of a volume, or nothing. Wider than [`refuse`]: filesystems that exist at Lambda
+/// match `^[a-zA-Z]+[0-9a-zA-Z-]*$` (OpenAPI document 1.8.3).
+fn refuse_volume(name: &str) -> Option<String> {
+    match name.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-')) {
+        Some(c) => Some(format!("it contains {c:?}")),
+        None if name.starts_with('-') => Some("it starts with `-`".into()),
+        None => refuse(name.to_ascii_lowercase().trim_end_matches('-')),
+    }
+}
+
 /// Foreign text as error messages show it: short, and harmless on a terminal.
 pub fn shown(name: &str) -> String {
     let mut shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
@@ -56,7 +66,7 @@ pub fn sanitize(text: &str) -> Option<String> {
 }
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $type:ident, $what:literal) => {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $refuse:ident, $letters:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -72,13 +82,13 @@ macro_rules! name_type {
         impl FromStr for $type {
             type Err = Error;
             fn from_str(name: &str) -> Result<Self, Error> {
-                let Some(why) = refuse(name) else { return Ok(Self(name.to_owned())) };
+                let Some(why) = $refuse(name) else { return Ok(Self(name.to_owned())) };
                 let error = Error::new(
                     Kind::Usage,
                     format!(concat!("`{}` can't be a ", $what, ": {}"), shown(name), why),
                 )
                 .hint(format!(
-                    "use 1 to {MAX_NAME} lower-case letters, digits and inner `-`, as in a host name"
+                    concat!("use 1 to {} ", $letters, ", digits and inner `-`, as in a host name"), MAX_NAME
                 ));
                 Err(match sanitize(name) {
                     Some(better) => error.hint(format!("for example `{better}`")),
@@ -117,17 +127,23 @@ macro_rules! name_type {
 name_type!(
     /// The name of a box: its host name, its ssh name, its tag.
     BoxName,
-    "box name"
+    "box name",
+    refuse,
+    "lower-case letters"
 );
 name_type!(
     /// The name of a project: what its profile and its generations on the volume are called.
     ProjectName,
-    "project name"
+    "project name",
+    refuse,
+    "lower-case letters"
 );
 name_type!(
     /// The name of a volume.
     VolumeName,
-    "volume name"
+    "volume name",
+    refuse_volume,
+    "letters"
 );
 
 /// Our own id of one launch, made before anything billable is asked for and tagged onto the
@@ -199,6 +215,16 @@ impl System {
     }
 }
 
+impl FromStr for System {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        [Self::X86_64Linux, Self::Aarch64Linux].into_iter().find(|s| s.as_str() == text).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("`{}` is no system that boxes run", shown(text)))
+                .hint("it can be `x86_64-linux` or `aarch64-linux`")
+        })
+    }
+}
+
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -221,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn volumes_that_exist_at_lambda_can_be_named() {
+        for good in ["MyData", "data-", "a1"] {
+            assert_eq!(good.parse::<VolumeName>().unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "a/b", "..", "a_b", "a.b", "---", &"x".repeat(64)] {
+            assert!(bad.parse::<VolumeName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn the_refusal_proposes_a_name() {
         let error = "My Box!".parse::<BoxName>().unwrap_err();
         assert_eq!(error.hints()[1], "for example `my-box`");
@@ -234,6 +270,11 @@ mod tests {
                 prop_assert_eq!(path.components().count(), 1);
                 prop_assert!(matches!(path.components().next(), Some(std::path::Component::Normal(_))));
                 prop_assert!(!name.as_str().starts_with('-'));
+            }
+            if let Ok(name) = text.parse::<VolumeName>() {
+                let path = std::path::Path::new(name.as_str());
+                prop_assert!(matches!(path.components().next(), Some(std::path::Component::Normal(_))));
+                prop_assert_eq!(path.components().count(), 1);
             }
         }
 

@@ -1,18 +1,24 @@
 //! What every command starts from.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::cli::Global;
-use crate::config::layer::{Assignment, parse_assignment};
+use crate::config::layer::{Assignment, Origin, parse_assignment};
 use crate::config::project::Project;
-use crate::config::{self, Config, ProviderName, Resolved};
+use crate::config::{self, BoxSettings, Config, Lambda, ProviderName, Resolved};
 use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::guest::user_data::USER;
 use crate::journal::{Entry, Journal};
 use crate::names::BoxName;
 use crate::paths::Paths;
-use crate::plan::up::instance_of;
+use crate::plan::up::{instance_of, is_lost};
 use crate::provider::Provider;
+use crate::provider::catalog::Catalog;
+use crate::provider::lambda::{KeySource, LambdaConfig, LambdaProvider};
 use crate::provider::local::{LocalConfig, LocalProvider};
 use crate::ssh::host::Files;
 use crate::ssh::{Guest, Host};
@@ -60,6 +66,22 @@ impl Context {
         Ok((project, config))
     }
 
+    /// The same with settings of a command's own flags, and whether anybody says where boxes come from.
+    ///
+    /// # Errors
+    /// As [`project`](Self::project).
+    pub fn project_with(&self, flags: &[Assignment]) -> Result<(Project, Config, bool)> {
+        let project = Project::find(&self.dir)?;
+        let settings: Vec<_> = self.settings.iter().chain(flags).cloned().collect();
+        let resolved =
+            config::load(&self.paths, Some(&project.root), self.config_file.as_deref(), &settings)?;
+        let says = |s: &config::Setting| {
+            ["box.provider", "box.preset"].contains(&s.key.as_str()) && s.origin != Origin::Default
+        };
+        let chosen = resolved.settings.iter().any(says);
+        Ok((project, resolved.config, chosen))
+    }
+
     /// The configuration, with the project's where there is one.
     ///
     /// # Errors
@@ -94,10 +116,72 @@ impl Context {
     }
 
     /// The provider that the configuration names.
-    pub fn provider(&self, config: &Config) -> Box<dyn Provider> {
+    ///
+    /// # Errors
+    /// When it can't be set up.
+    pub fn provider(&self, config: &Config) -> Result<Box<dyn Provider>> {
         match config.box_.provider {
-            ProviderName::Local => Box::new(self.local(config)),
+            ProviderName::Local => Ok(Box::new(self.local(config))),
+            ProviderName::Lambda => Ok(Box::new(self.lambda(config)?)),
         }
+    }
+
+    /// The provider of that name, as the journal has it.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be set up.
+    pub fn provider_named(&self, name: &str, config: &Config) -> Result<Box<dyn Provider>> {
+        let name: ProviderName = name.parse().map_err(|e: Error| e.hint("a newer devbox may know it"))?;
+        self.provider(&Config {
+            box_: BoxSettings { provider: name, ..config.box_.clone() },
+            ..config.clone()
+        })
+    }
+
+    /// Every provider that may have boxes: the configured one, those of the boxes that the journal has open, and
+    /// those that there is a key for.
+    ///
+    /// # Errors
+    /// When the journal can't be read, or one can't be set up.
+    pub fn providers(&self, config: &Config) -> Result<Vec<Box<dyn Provider>>> {
+        let mut names: BTreeSet<String> = self.journal.open()?.into_iter().map(|e| e.provider).collect();
+        names.insert(config.box_.provider.to_string());
+        if self.lambda_key(config).is_set() {
+            names.insert(ProviderName::Lambda.to_string());
+        }
+        names.iter().map(|name| self.provider_named(name, config)).collect()
+    }
+
+    /// Lambda Cloud.
+    ///
+    /// # Errors
+    /// When its client can't be set up.
+    pub fn lambda(&self, config: &Config) -> Result<LambdaProvider> {
+        let settings = &config.lambda;
+        let account = format!("lambda-{:08x}.pace", crate::paths::short_hash(Path::new(&settings.address)));
+        let config = LambdaConfig {
+            address: settings.address.clone(),
+            key: self.lambda_key(config),
+            request_interval: settings.request_interval,
+            launch_interval: settings.launch_interval,
+            settle_time: settings.settle_time,
+            pace_file: self.paths.state.join("locks").join(account),
+            from: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        };
+        LambdaProvider::new(config, self.ui.events.clone())
+    }
+
+    fn lambda_key(&self, config: &Config) -> KeySource {
+        let Lambda { api_key_file, api_key_command, .. } = &config.lambda;
+        KeySource { file: api_key_file.clone(), command: api_key_command.clone() }
+    }
+
+    /// What can be listed of a cloud.
+    ///
+    /// # Errors
+    /// When it can't be set up.
+    pub fn catalog(&self, config: &Config) -> Result<Box<dyn Catalog>> {
+        Ok(Box::new(self.lambda(config)?))
     }
 
     /// The local provider, for `doctor`, which looks closer.
@@ -120,7 +204,7 @@ impl Context {
             if let Some(entry) = open.iter().find(|e| e.instance.as_ref().is_some_and(|i| i.0 == name)) {
                 return Ok(entry.clone());
             }
-            let name: BoxName = name.parse()?;
+            let name: BoxName = name.to_ascii_lowercase().parse()?;
             return open.into_iter().rfind(|e| e.name == name).ok_or_else(|| no_such_box(name.as_str()));
         }
         if let Ok(project) = Project::find(&self.dir) {
@@ -153,7 +237,9 @@ impl Context {
             return Err(Error::new(Kind::Guest, format!("the address of `{}` is not known yet", entry.name))
                 .hint(format!("`devbox up {}` continues where it stopped", entry.name)));
         };
-        let key = crate::ssh::keys::login(&self.paths, config.ssh.key.as_deref()).await?;
+        // What the box was launched with, whatever the configuration says now.
+        let key = entry.login_key.as_deref().or(config.ssh.key.as_deref());
+        let key = crate::ssh::keys::login(&self.paths, key).await?;
         let host = Host {
             name: entry.name.clone(),
             address,
@@ -186,14 +272,24 @@ pub fn died(name: &BoxName) -> String {
 /// # Errors
 /// [`Kind::Guest`] when it has; [`Kind::Provider`] when the provider can't be asked.
 pub async fn still_there(provider: &dyn Provider, entry: &Entry) -> Result<()> {
-    use crate::provider::InstanceStatus::{Dead, Terminated, Terminating};
-    let instances = provider.list().await?;
-    match instance_of(entry, &instances).map(|i| &i.status) {
-        Some(Dead | Terminating | Terminated) | None => Err(Error::new(Kind::Guest, died(&entry.name)).hint(
+    let instance = match &entry.instance {
+        Some(id) => provider.describe(id).await?,
+        None => instance_of(entry, &provider.list().await?).cloned(),
+    };
+    match instance {
+        // It may not show yet.
+        None if unsettled(provider, entry) => Ok(()),
+        Some(i) if !is_lost(&i, entry) && !i.status.is_ending() => Ok(()),
+        _ => Err(Error::new(Kind::Guest, died(&entry.name)).hint(
             "`devbox up` clears it away and launches a new one; what was synced to the volume is there",
         )),
-        Some(_) => Ok(()),
     }
+}
+
+/// Whether a launch is so young that its instance may not show everywhere yet.
+pub fn unsettled(provider: &dyn Provider, entry: &Entry) -> bool {
+    let age = Duration::try_from(entry.asked.duration_until(Timestamp::now())).unwrap_or_default();
+    age < provider.settle_time()
 }
 
 /// The error when nothing of that name is open in the journal.

@@ -1,5 +1,6 @@
 //! `devbox down`: bring a box to rest, end it, say what it cost.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,8 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::events::Phase;
 use crate::guest::quiesce::quiesce;
 use crate::journal::Entry;
-use crate::names::{BoxName, InstanceId};
-use crate::plan::up::instance_of;
+use crate::plan::cost::render_price;
+use crate::plan::up::{instance_of, is_lost, unsettled_until};
 use crate::provider::{Instance, InstanceStatus, Provider};
 use crate::ssh::host::Files;
 use crate::ui::{Answer, render_seconds};
@@ -28,13 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// [`Kind::Guest`] when a box is busy or can't be brought to rest; it runs on then.
 pub async fn run(cx: &Context, args: &Down) -> Result<()> {
     let config = cx.resolved_or_defaults()?;
-    let provider = cx.provider(&config);
     if !args.all {
-        if let Some(id) = stranger(cx, provider.as_ref(), args).await? {
-            return end_stranger(cx, provider.as_ref(), &id, args).await;
-        }
-        let entry = cx.chosen(args.name.as_deref())?;
-        return down(cx, &config, provider.as_ref(), &entry, args).await;
+        return match meant(cx, &config, args).await? {
+            Meant::Journaled(entry) => down(cx, &config, &entry, args).await,
+            Meant::Stranger(instance, provider) => {
+                end_stranger(cx, &instance, provider.as_ref().as_ref(), args).await
+            }
+        };
     }
     let open = cx.journal.open()?;
     if open.is_empty() {
@@ -54,7 +55,7 @@ pub async fn run(cx: &Context, args: &Down) -> Result<()> {
     }
     let mut first = None;
     for entry in &open {
-        if let Err(e) = down(cx, &config, provider.as_ref(), entry, args).await {
+        if let Err(e) = down(cx, &config, entry, args).await {
             match first {
                 None => first = Some(e),
                 Some(_) => cx.ui.error(&e),
@@ -65,27 +66,27 @@ pub async fn run(cx: &Context, args: &Down) -> Result<()> {
 }
 
 /// Ends one box of the journal.
-async fn down(
-    cx: &Context,
-    config: &Config,
-    provider: &dyn Provider,
-    entry: &Entry,
-    args: &Down,
-) -> Result<()> {
+async fn down(cx: &Context, config: &Config, entry: &Entry, args: &Down) -> Result<()> {
     let name = &entry.name;
+    let provider = cx.provider_named(&entry.provider, config)?;
+    let provider = provider.as_ref();
     let lock = cx.journal.lock(name, "down", &cx.ui.events).await?;
-    // Another devbox may have ended it while we waited.
-    if cx.journal.open()?.iter().all(|e| e.launch != entry.launch) {
+    // Another devbox may have ended it while we waited, or learned its id.
+    let Some(entry) = cx.journal.open()?.into_iter().find(|e| e.launch == entry.launch) else {
         return Err(no_such_box(name.as_str()));
-    }
-    let instances = provider.list().await.map_err(|e| {
+    };
+    let entry = &entry;
+    let instance = instance_to_end(cx, provider, entry).await.map_err(|e| {
         e.hint(format!(
             "the journal has `{name}` as running: it may still be billed; try `devbox down {name}` again"
         ))
     })?;
     let files = Files::new(&cx.paths, name, entry.launch);
-    match instance_of(entry, &instances) {
+    match &instance {
         None => cx.ui.events.info(format!("`{name}` was gone already")),
+        Some(instance) if instance.status.is_ending() => {
+            cx.ui.events.info(format!("`{name}` is {} already", instance.status));
+        }
         Some(instance) => {
             rest(cx, config, entry, instance, args).await?;
             terminate(cx, provider, instance).await?;
@@ -94,11 +95,35 @@ async fn down(
     if let Ok(guest) = cx.guest(entry, config).await {
         guest.hang_up().await;
     }
+    // The id is part of what a launch cost, also when only its tag was known.
+    let entry = &Entry { instance: entry.instance.clone().or(instance.map(|i| i.id)), ..entry.clone() };
     cx.journal.end(entry)?;
     files.remove()?;
     drop(lock);
     report(cx, entry);
     Ok(())
+}
+
+/// The instance of a launch. One whose launch was asked for a moment ago and not answered may show yet: it is
+/// waited for, or it would bill unseen.
+async fn instance_to_end(cx: &Context, provider: &dyn Provider, entry: &Entry) -> Result<Option<Instance>> {
+    let mut said = false;
+    loop {
+        let instances = provider.list().await?;
+        let found = instance_of(entry, &instances).cloned();
+        let until = unsettled_until(entry, Timestamp::now(), provider.settle_time());
+        let (None, Some(until)) = (&found, until) else { return Ok(found) };
+        let left = Duration::try_from(Timestamp::now().duration_until(until)).unwrap_or_default();
+        if !said {
+            said = true;
+            cx.ui.events.info(format!(
+                "the launch of `{}` was not answered: looking for its instance for {} s more",
+                entry.name,
+                left.as_secs() + 1
+            ));
+        }
+        tokio::time::sleep(left.clamp(Duration::from_millis(50), Duration::from_secs(5))).await;
+    }
 }
 
 /// Brings a box to rest, or says what is at risk and asks.
@@ -108,11 +133,16 @@ async fn rest(cx: &Context, config: &Config, entry: &Entry, instance: &Instance,
         cx.ui.events.warn(format!("`{name}` had died: what was not synced to its volume is lost"));
         return Ok(());
     }
+    // What never was a box has nothing to lose.
+    if entry.ready.is_none() && (is_lost(instance, entry) || instance.status == InstanceStatus::Booting) {
+        cx.ui.events.info(format!("`{name}` is {}, nobody has worked on it yet", instance.status));
+        return Ok(());
+    }
     let reached = async {
         let entry = Entry { address: entry.address.or(instance.address), ..entry.clone() };
         let guest = cx.guest(&entry, config).await?;
         if !guest.is_connected().await {
-            guest.wait_for_ssh(PATIENCE, Duration::ZERO, async || Ok(()), |_| {}).await?;
+            guest.wait_for_ssh(PATIENCE, Duration::ZERO, PATIENCE, async || Ok(()), |_| {}).await?;
         }
         Ok::<_, Error>(guest)
     };
@@ -150,28 +180,68 @@ async fn terminate(cx: &Context, provider: &dyn Provider, instance: &Instance) -
     Ok(())
 }
 
-/// The id of an instance that carries our tag and is named by its id, and that the journal of this
-/// machine does not know.
-async fn stranger(cx: &Context, provider: &dyn Provider, args: &Down) -> Result<Option<InstanceId>> {
-    let Some(name) = &args.name else { return Ok(None) };
-    let open = cx.journal.open()?;
-    let known =
-        |i: &Instance| open.iter().any(|e| e.instance.as_ref() == Some(&i.id) || i.launch == Some(e.launch));
-    if name.parse::<BoxName>().is_ok_and(|name| open.iter().any(|e| e.name == name)) {
-        return Ok(None);
-    }
-    Ok(provider
-        .list()
-        .await?
-        .into_iter()
-        .find(|i| i.id.0 == *name && i.launch.is_some() && !known(i))
-        .map(|i| i.id))
+/// What is to be ended.
+enum Meant {
+    /// A box that the journal of this machine has open.
+    Journaled(Box<Entry>),
+    /// An instance with our tag that it has not: another machine's, or one that came after it was given up.
+    Stranger(Box<Instance>, Rc<Box<dyn Provider>>),
 }
 
-/// Ends an instance that another machine launched: without its host key it can't be brought to rest
+/// What is meant: a box of the journal; else an instance by its exact id; else one by its name, whatever its case.
+///
+/// # Errors
+/// [`Kind::Usage`] when there is none, it is not ours, or several could be meant.
+async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<Meant> {
+    let of_journal = cx.chosen(args.name.as_deref());
+    let (Some(name), Err(unknown)) = (&args.name, &of_journal) else {
+        return of_journal.map(|entry| Meant::Journaled(Box::new(entry)));
+    };
+    let mut instances = Vec::new();
+    for provider in cx.providers(config)? {
+        let provider = Rc::new(provider);
+        let all = provider.list().await.map_err(|e| e.detail(unknown.to_string()))?;
+        instances.extend(all.into_iter().map(|instance| (instance, Rc::clone(&provider))));
+    }
+    instances.retain(|(i, _)| !i.status.is_ending());
+    if instances.iter().any(|(i, _)| i.id.0 == *name) {
+        instances.retain(|(i, _)| i.id.0 == *name);
+    } else {
+        instances.retain(|(i, _)| i.launch.is_some() && i.name.eq_ignore_ascii_case(name));
+    }
+    if instances.len() > 1 {
+        return Err(Error::new(Kind::Usage, format!("{} instances are called `{name}`", instances.len()))
+            .details(instances.iter().map(|(i, _)| format!("{}  ({}, {})", i.id, i.name, i.status)))
+            .hint("name one of them by its id"));
+    }
+    let Some((instance, provider)) = instances.pop() else {
+        return of_journal.map(|entry| Meant::Journaled(Box::new(entry)));
+    };
+    if instance.launch.is_none() {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{} is not ours: it carries no tag of devbox", instance.id),
+        )
+        .hint("devbox never touches it; end it where it was launched"));
+    }
+    // After a lost answer the journal has it without its id.
+    match cx.journal.open()?.into_iter().find(|e| instance.launch == Some(e.launch)) {
+        Some(entry) => Ok(Meant::Journaled(Box::new(entry))),
+        None => Ok(Meant::Stranger(Box::new(instance), provider)),
+    }
+}
+
+/// Ends an instance that the journal here does not have open: without its host key it can't be brought to rest
 /// from here, so that takes `--force` or a yes.
-async fn end_stranger(cx: &Context, provider: &dyn Provider, id: &InstanceId, args: &Down) -> Result<()> {
-    let risk = format!("{id} was launched by another machine and can't be brought to rest from here");
+async fn end_stranger(cx: &Context, instance: &Instance, provider: &dyn Provider, args: &Down) -> Result<()> {
+    let id = &instance.id;
+    let ours = cx.journal.read()?.iter().any(|e| instance.launch == Some(e.launch));
+    let whose = match &instance.launched_from {
+        _ if ours => "came after it was given up here".to_owned(),
+        Some(from) => format!("was launched by another machine (`{from}`)"),
+        None => "was launched by another machine".to_owned(),
+    };
+    let risk = format!("{id} (`{}`) {whose} and can't be brought to rest from here", instance.name);
     let agreed = args.force
         || cx.ui.confirm(&format!("{risk}: what it has not synced is lost. End it?")).await == Answer::Yes;
     if !agreed {
@@ -179,10 +249,7 @@ async fn end_stranger(cx: &Context, provider: &dyn Provider, id: &InstanceId, ar
             Error::new(Kind::Guest, risk).hint(format!("`devbox down {id} --force` ends it all the same"))
         );
     }
-    let phase = cx.ui.events.phase(Phase::Terminate);
-    provider.terminate(id, &cx.ui.events).await?;
-    phase.done(id.to_string());
-    Ok(())
+    terminate(cx, provider, instance).await
 }
 
 fn report(cx: &Context, entry: &Entry) {
@@ -191,7 +258,7 @@ fn report(cx: &Context, entry: &Entry) {
     let cents = entry.cents_until(now);
     let cost = match cents {
         Some(0) => "free".to_owned(),
-        Some(cents) => format!("{}.{:02} USD", cents / 100, cents % 100),
+        Some(cents) => render_price(cents),
         None => "cost unknown".to_owned(),
     };
     #[expect(clippy::cast_precision_loss, reason = "seconds since a launch")]

@@ -15,7 +15,10 @@ pub async fn run(cx: &Context, args: &List) -> Result<()> {
     let config = cx.resolved_or_defaults()?;
     match args.what {
         Listed::Instances => {
-            let instances = cx.provider(&config).list().await?;
+            let mut instances = Vec::new();
+            for provider in cx.providers(&config)? {
+                instances.extend(provider.list().await?);
+            }
             if cx.ui.is_json() {
                 cx.ui.document(&json!({"instances": instances}));
             } else if instances.is_empty() {

@@ -43,9 +43,9 @@ pub async fn connect(cx: &Context, name: Option<&str>) -> Result<(Entry, Guest)>
     let config = cx.resolved()?.config;
     let guest = cx.guest(&entry, &config).await?;
     if !guest.is_connected().await {
-        let provider = cx.provider(&config);
+        let provider = cx.provider_named(&entry.provider, &config)?;
         let still_there = || still_there(provider.as_ref(), &entry);
-        guest.wait_for_ssh(PATIENCE, Duration::ZERO, still_there, |_| {}).await?;
+        guest.wait_for_ssh(PATIENCE, Duration::ZERO, provider.pace(), still_there, |_| {}).await?;
     }
     Ok((entry, guest))
 }

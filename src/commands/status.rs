@@ -11,8 +11,10 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::guest::facts::{self, Facts};
 use crate::journal::Entry;
+use crate::names::shown;
+use crate::plan::cost::{cents_of, render_hourly, render_price};
 use crate::plan::up::instance_of;
-use crate::provider::{Instance, InstanceStatus};
+use crate::provider::{Instance, InstanceStatus, Provider};
 use crate::ui::render_seconds;
 
 /// How long one box may take to answer.
@@ -33,6 +35,8 @@ struct Row {
     project: String,
     root: String,
     system: String,
+    instance_type: Option<String>,
+    region: Option<String>,
     volume: String,
     launched: Timestamp,
     age_seconds: i64,
@@ -46,16 +50,67 @@ struct Row {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Document {
     boxes: Vec<Row>,
-    /// Instances with our tag that the journal of this machine does not know.
-    others: Vec<Instance>,
+    /// Instances with our tag that the journal of this machine does not have open.
+    others: Vec<Other>,
+    /// Instances without our tag: never touched.
+    not_ours: Vec<Instance>,
+}
+
+/// A box with our tag that the journal of this machine does not have open: it bills all the same.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Other {
+    instance: Instance,
+    /// This machine launched it, and gave it up before it came.
+    given_up: bool,
+    age_seconds: Option<i64>,
+    /// At the price of today.
+    cents: Option<u64>,
+}
+
+impl Other {
+    fn new(instance: &Instance, given_up: bool, now: Timestamp) -> Self {
+        let age_seconds = instance.since.map(|since| (now.as_second() - since.as_second()).max(0));
+        let cents = age_seconds.zip(instance.cents_per_hour).map(|(age, per_hour)| cents_of(age, per_hour));
+        Self { instance: instance.clone(), given_up, age_seconds, cents }
+    }
+}
+
+/// What the providers answered.
+struct Asked(Vec<(&'static str, Result<Vec<Instance>>)>);
+
+impl Asked {
+    async fn all(providers: &[Box<dyn Provider>]) -> Self {
+        let mut answers = Vec::new();
+        for provider in providers {
+            answers.push((provider.name(), provider.list().await));
+        }
+        Self(answers)
+    }
+
+    /// The instances of one provider; nothing when it could not be asked.
+    fn of(&self, provider: &str) -> Option<&[Instance]> {
+        let (_, answer) = self.0.iter().find(|(name, _)| *name == provider)?;
+        answer.as_deref().ok()
+    }
+
+    fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.0.iter().filter_map(|(_, answer)| answer.as_ref().ok()).flatten()
+    }
+
+    /// The first that could not be asked, as the command's error.
+    fn failure(self) -> Result<()> {
+        self.0.into_iter().try_for_each(|(_, answer)| answer.map(drop))
+    }
 }
 
 /// Runs `devbox status`.
 ///
 /// # Errors
-/// [`Kind::Provider`](crate::error::Kind::Provider) when the provider can't be asked; what the journal
+/// [`Kind::Provider`](crate::error::Kind::Provider) when a provider can't be asked; what the journal
 /// knows has been shown by then.
 pub async fn run(cx: &Context, args: &Status) -> Result<()> {
     let config = cx.resolved_or_defaults()?;
@@ -63,23 +118,26 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
         Some(name) => vec![cx.chosen(Some(name))?],
         None => cx.journal.open()?,
     };
-    let provider = cx.provider(&config);
-    let asked = provider.list().await;
-    let instances = asked.as_ref().ok();
+    let asked = Asked::all(&cx.providers(&config)?).await;
     let mut boxes = Vec::new();
     for entry in &entries {
-        boxes.push(row(cx, &config, entry, instances.map(Vec::as_slice)).await);
+        boxes.push(row(cx, &config, entry, asked.of(&entry.provider)).await);
     }
-    let ours = |i: &Instance| {
+    let known = |i: &Instance| {
         entries.iter().any(|e| i.launch == Some(e.launch) || e.instance.as_ref() == Some(&i.id))
     };
-    let others: Vec<Instance> = match (&args.name, instances) {
-        (None, Some(instances)) => {
-            instances.iter().filter(|i| i.launch.is_some() && !ours(i)).cloned().collect()
+    let (mut others, mut not_ours) = (Vec::new(), Vec::new());
+    if args.name.is_none() {
+        let ended = cx.journal.read()?;
+        for instance in asked.instances().filter(|i| !known(i) && !i.status.is_ending()) {
+            let given_up = ended.iter().any(|e| instance.launch == Some(e.launch));
+            match instance.launch {
+                Some(_) => others.push(Other::new(instance, given_up, Timestamp::now())),
+                None => not_ours.push(instance.clone()),
+            }
         }
-        _ => Vec::new(),
-    };
-    let document = Document { boxes, others };
+    }
+    let document = Document { boxes, others, not_ours };
     if cx.ui.is_json() {
         cx.ui.document(&document);
     } else {
@@ -88,7 +146,7 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
             cx.ui.events.info("no box is up; `devbox up` in a project brings one");
         }
     }
-    asked.map(|_| ()).map_err(|e: Error| {
+    asked.failure().map_err(|e: Error| {
         if entries.is_empty() {
             e
         } else {
@@ -104,8 +162,7 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, instances: Option<&[I
         (Some(_), None) => "gone".to_owned(),
         (Some(_), Some(instance)) => instance.status.to_string(),
     };
-    let alive =
-        instance.is_some_and(|i| !matches!(i.status, InstanceStatus::Dead | InstanceStatus::Terminated));
+    let alive = instance.is_some_and(|i| !i.status.is_ending() && i.status != InstanceStatus::Dead);
     let facts = if alive || instances.is_none() {
         facts_of(cx, config, entry, instance).await
     } else {
@@ -132,6 +189,8 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, instances: Option<&[I
         project: entry.project.to_string(),
         root: entry.root.display().to_string(),
         system: entry.system.to_string(),
+        instance_type: entry.instance_type.clone().or(instance.and_then(|i| i.instance_type.clone())),
+        region: entry.region.clone().or(instance.and_then(|i| i.region.clone())),
         volume: entry.volume.to_string(),
         launched: entry.asked,
         age_seconds: now.as_second() - entry.asked.as_second(),
@@ -175,13 +234,13 @@ fn render(document: &Document) -> String {
         let word = if row.ready { row.state.clone() } else { format!("{}, {}", row.status, row.state) };
         line("state", word);
         if let (Some(id), address) = (&row.instance, &row.address) {
+            let address = address.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
             line(
                 "instance",
-                format!("{id} {}", address.as_deref().unwrap_or_default()).trim_end().to_owned(),
+                format!("{id}{address}{}", place_of(row.instance_type.as_deref(), row.region.as_deref())),
             );
         }
-        #[expect(clippy::cast_precision_loss, reason = "seconds since a launch")]
-        line("age", render_seconds(row.age_seconds.max(0) as f64));
+        line("age", render_age(row.age_seconds));
         line("cost", render_cost(row.cents, row.cents_per_hour));
         line("project", format!("{} ({})", row.project, row.root));
         line("volume", format!("{}, {}", row.volume, row.system));
@@ -191,34 +250,66 @@ fn render(document: &Document) -> String {
         }
         cards.push(lines.join("\n"));
     }
-    for other in &document.others {
-        cards.push(format!(
-            "{}\n  {:<13}{}, launched by another machine\n  {:<13}{}",
-            other.name, "state", other.status, "instance", other.id
-        ));
+    cards.extend(document.others.iter().map(render_other));
+    if !document.not_ours.is_empty() {
+        let ids: Vec<_> = document.not_ours.iter().map(|i| format!("{} ({})", i.id, i.status)).collect();
+        cards.push(format!("not ours, never touched\n  {}", ids.join("\n  ")));
     }
     cards.iter().map(|card| format!("{card}\n")).collect::<Vec<_>>().join("\n")
+}
+
+fn render_other(other: &Other) -> String {
+    let Other { instance, given_up, age_seconds, cents } = other;
+    let mut lines = vec![shown(&instance.name)];
+    let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
+    let whose = match &instance.launched_from {
+        _ if *given_up => "came after its launch was given up here".to_owned(),
+        Some(from) => format!("launched by another machine, `{}`", shown(from)),
+        None => "launched by another machine".to_owned(),
+    };
+    line("state", format!("{}, {whose}", instance.status));
+    line(
+        "instance",
+        format!("{}{}", instance.id, place_of(instance.instance_type.as_deref(), instance.region.as_deref())),
+    );
+    if let Some(age) = age_seconds {
+        line("age", render_age(*age));
+    }
+    line("cost", render_cost(*cents, instance.cents_per_hour));
+    if !instance.volumes.is_empty() {
+        line("volume", instance.volumes.join(", "));
+    }
+    line("end it", format!("devbox down {} --force", instance.id));
+    lines.join("\n")
+}
+
+/// `, gpu_1x_gh200 in us-east-3`, as far as it is known.
+fn place_of(kind: Option<&str>, region: Option<&str>) -> String {
+    match (kind, region) {
+        (Some(kind), Some(region)) => format!(", {} in {}", shown(kind), shown(region)),
+        (Some(one), None) | (None, Some(one)) => format!(", {}", shown(one)),
+        (None, None) => String::new(),
+    }
+}
+
+fn render_age(seconds: i64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds since a launch")]
+    let seconds = seconds.max(0) as f64;
+    render_seconds(seconds)
 }
 
 fn render_cost(cents: Option<u64>, per_hour: Option<u32>) -> String {
     match (cents, per_hour) {
         (Some(0), Some(0)) => "free".to_owned(),
-        (Some(cents), Some(per_hour)) => {
-            format!(
-                "{}.{:02} USD, {}.{:02} USD an hour",
-                cents / 100,
-                cents % 100,
-                per_hour / 100,
-                per_hour % 100
-            )
-        }
-        _ => "unknown".to_owned(),
+        (Some(cents), per_hour) => format!("{}, {}", render_price(cents), render_hourly(per_hour)),
+        (None, per_hour) => format!("unknown, {}", render_hourly(per_hour)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::InstanceId;
 
     #[test]
     fn a_card() {
@@ -231,7 +322,9 @@ mod tests {
             address: Some("10.77.0.2".into()),
             project: "hello".into(),
             root: "/home/me/hello".into(),
-            system: "x86_64-linux".into(),
+            system: "aarch64-linux".into(),
+            instance_type: Some("gpu_1x_gh200".into()),
+            region: Some("us-east-3".into()),
             volume: "devbox".into(),
             launched: Timestamp::UNIX_EPOCH,
             age_seconds: 3723,
@@ -243,15 +336,27 @@ mod tests {
             kernel: None,
             nix: None,
         };
-        insta::assert_snapshot!(render(&Document { boxes: vec![row], others: vec![] }), @r"
-        hello
-          state        ready
-          instance     local-0123 10.77.0.2
-          age          1 h 2 min
-          cost         1.54 USD, 1.49 USD an hour
-          project      hello (/home/me/hello)
-          volume       devbox, x86_64-linux
-          environment  0123456789ab, generation 3
-        ");
+        let other = |name: &str, launched_from: Option<&str>| Instance {
+            id: InstanceId("0920582c7ff041399e34823a0be62549".into()),
+            name: name.into(),
+            launch: Some(crate::names::LaunchId::random()),
+            status: InstanceStatus::Active,
+            address: None,
+            system: None,
+            instance_type: Some("gpu_1x_a10".into()),
+            region: None,
+            volumes: vec!["data".into()],
+            since: Some(Timestamp::UNIX_EPOCH),
+            launched_from: launched_from.map(str::to_owned),
+            cents_per_hour: Some(75),
+            extra: serde_json::Map::new(),
+        };
+        let now = Timestamp::from_second(7200).unwrap();
+        let others = vec![
+            Other::new(&other("train", Some("laptop")), false, now),
+            Other::new(&other("late\u{1b}[31m", None), true, now),
+        ];
+        let document = Document { boxes: vec![row], others, not_ours: vec![other("x", None)] };
+        insta::assert_snapshot!(render(&document));
     }
 }

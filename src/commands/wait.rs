@@ -25,7 +25,7 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
         Err(e) => return Err(e),
     };
     let config = cx.resolved()?.config;
-    let provider = cx.provider(&config);
+    let provider = cx.provider_named(&entry.provider, &config)?;
     let name = &entry.name;
     let began = Instant::now();
     let mut last = String::from("it was not asked yet");
@@ -33,8 +33,7 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
         let entry = cx.journal.open()?.into_iter().find(|e| e.launch == entry.launch);
         let instances = provider.list().await?;
         let instance = entry.as_ref().and_then(|e| instance_of(e, &instances));
-        let gone =
-            instance.is_none_or(|i| matches!(i.status, InstanceStatus::Terminated | InstanceStatus::Dead));
+        let gone = instance.is_none_or(|i| i.status.is_ending() || i.status == InstanceStatus::Dead);
         match (args.state, entry, gone) {
             (Awaited::Gone, _, true) => return Ok(()),
             (Awaited::Gone, ..) => "it still runs".clone_into(&mut last),
@@ -56,7 +55,7 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
                 }
             }
         }
-        tokio::time::sleep(STEP).await;
+        tokio::time::sleep(STEP.max(provider.pace() / 2)).await;
     }
     let state = if args.state == Awaited::Gone { "gone" } else { "ready" };
     Err(Error::new(Kind::Guest, format!("`{name}` was not {state} within {}", args.timeout))

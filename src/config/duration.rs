@@ -1,4 +1,4 @@
-//! Spans of time as people write them: `10min`, `1h30min`.
+//! Spans of time as people write them: `10min`, `1h30min`, `250ms`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,28 +7,34 @@ use std::time::Duration;
 use crate::error::{Error, Kind};
 use crate::names::shown;
 
-/// A span of time in whole seconds.
+/// A span of time in whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timespan(u64);
 
 impl Timespan {
-    /// So many seconds.
+    /// So many seconds; what does not fit is the longest span there is.
     pub const fn secs(secs: u64) -> Self {
-        Self(secs)
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// So many milliseconds.
+    pub const fn millis(millis: u64) -> Self {
+        Self(millis)
     }
 
     /// The same as the standard library has it.
     pub const fn as_duration(self) -> Duration {
-        Duration::from_secs(self.0)
+        Duration::from_millis(self.0)
     }
 }
 
-/// Seconds in a unit.
+/// Milliseconds in a unit.
 fn unit(name: &str) -> Option<u64> {
     match name {
-        "h" => Some(3600),
-        "m" | "min" => Some(60),
-        "s" => Some(1),
+        "h" => Some(3_600_000),
+        "m" | "min" => Some(60_000),
+        "s" => Some(1000),
+        "ms" => Some(1),
         _ => None,
     }
 }
@@ -61,7 +67,9 @@ impl FromStr for Timespan {
                 return Err(refuse(&format!("`{}` is no unit of time", shown(name))).hint(example));
             };
             if unit >= smallest {
-                return Err(refuse("hours come first, then minutes, then seconds").hint(example));
+                return Err(
+                    refuse("hours come first, then minutes, then seconds, then milliseconds").hint(example)
+                );
             }
             smallest = unit;
             let part = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
@@ -80,7 +88,9 @@ impl FromStr for Timespan {
 /// Exact: what is printed parses back to the same span.
 impl fmt::Display for Timespan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [(self.0 / 3600, "h"), (self.0 / 60 % 60, "min"), (self.0 % 60, "s")];
+        let seconds = self.0 / 1000;
+        let parts =
+            [(seconds / 3600, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s"), (self.0 % 1000, "ms")];
         let text: String =
             parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
         f.pad(if text.is_empty() { "0s" } else { &text })
@@ -103,6 +113,7 @@ mod tests {
         assert_eq!(secs("10m"), 600);
         assert_eq!(secs("1h30m"), 5400);
         assert_eq!(secs(" 2h1s "), 7201);
+        assert_eq!("1s250ms".parse::<Timespan>().unwrap(), Timespan::millis(1250));
     }
 
     #[test]
@@ -119,7 +130,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_span_survives_being_printed(n: u64) {
-            prop_assert_eq!(secs(&Timespan::secs(n).to_string()), n);
+            let span = Timespan::millis(n);
+            prop_assert_eq!(span.to_string().parse::<Timespan>().unwrap(), span);
         }
 
         #[test]

@@ -5,36 +5,9 @@
 use std::fmt;
 
 use crate::config::duration::Timespan;
+pub use crate::config::shape::Shape;
 use crate::config::size::Size;
-use crate::error::{Error, Kind, Result};
-use crate::names::{BoxName, ProjectName, VolumeName, shown};
-
-/// What a key takes.
-#[derive(Clone, Copy, Debug)]
-pub enum Shape {
-    /// A project's name.
-    Project,
-    /// A box's name.
-    Box,
-    /// A volume's name.
-    Volume,
-    /// What `nix build` and `nix develop` take: `.#default`.
-    Installable,
-    /// `true` or `false`.
-    Bool,
-    /// A size between two bounds, both allowed.
-    Size(Size, Size),
-    /// A span of time between two bounds, both allowed.
-    Duration(Timespan, Timespan),
-    /// Addresses of binary caches.
-    Caches,
-    /// Public keys of binary caches, `NAME:BASE64`.
-    PublicKeys,
-    /// One of these words.
-    OneOf(&'static [&'static str]),
-    /// An absolute path; `~/` is the home folder.
-    Path,
-}
+use crate::error::Result;
 
 /// Where a key may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +80,19 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         path: "box.provider",
-        shape: Shape::OneOf(&["local"]),
+        shape: Shape::OneOf(&["lambda", "local"]),
         scope: Scope::Anyone,
-        fallback: Fallback::Text("local"),
-        example: r#""local""#,
-        doc: "Where the box comes from. `local` is a container on this machine.",
+        fallback: Fallback::Found("`lambda` where a preset is chosen, else `local`"),
+        example: r#""lambda""#,
+        doc: "Where the box comes from. `lambda` is Lambda Cloud, `local` a container on this machine.",
+    },
+    Key {
+        path: "box.preset",
+        shape: Shape::Preset,
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("none"),
+        example: r#""gh200""#,
+        doc: "Which machines would do: a preset, `devbox list presets` shows them. `up --preset` names another.",
     },
     Key {
         path: "box.boot-timeout",
@@ -119,7 +100,47 @@ pub static KEYS: &[Key] = &[
         scope: Scope::Anyone,
         fallback: Fallback::Text("10min"),
         example: r#""10min""#,
-        doc: "How long ssh may take to answer after the launch.",
+        doc: "How long ssh may take to answer after the launch. A preset may say otherwise, this has the last word.",
+    },
+    Key {
+        path: "box.boot-attempts",
+        shape: Shape::Count(1, 10),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("3"),
+        example: "3",
+        doc: "How many boxes may fail while they boot before `up` gives up. Each is ended before the next is launched.",
+    },
+    Key {
+        path: "capacity.wait",
+        shape: Shape::Duration(Timespan::secs(0), Timespan::secs(7 * 24 * 3600)),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("1h"),
+        example: r#""2h""#,
+        doc: "How long `up` waits for a machine to become free. `up --wait-capacity` says it for once.",
+    },
+    Key {
+        path: "capacity.first-pause",
+        shape: Shape::Duration(Timespan::millis(1), Timespan::secs(3600)),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("5s"),
+        example: r#""5s""#,
+        doc: "The pause after the first refusal for want of capacity.",
+    },
+    Key {
+        path: "capacity.factor",
+        shape: Shape::Factor,
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("1.5"),
+        example: "1.5",
+        doc: "How much longer each pause is than the one before.",
+    },
+    Key {
+        path: "capacity.longest-pause",
+        shape: Shape::Duration(Timespan::millis(1), Timespan::secs(3600)),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("2min"),
+        example: r#""2min""#,
+        doc: "The longest pause.",
     },
     Key {
         path: "volume.name",
@@ -170,6 +191,54 @@ pub static KEYS: &[Key] = &[
         doc: "Whether the box may use your ssh agent while you are logged in.",
     },
     Key {
+        path: "lambda.api-key-file",
+        shape: Shape::Path,
+        scope: Scope::Personal,
+        fallback: Fallback::Found("none"),
+        example: r#""~/.config/lambda/key""#,
+        doc: "A file that holds nothing but the key of the account. `LAMBDA_API_KEY` in the environment goes first.",
+    },
+    Key {
+        path: "lambda.api-key-command",
+        shape: Shape::Command,
+        scope: Scope::Personal,
+        fallback: Fallback::Found("none"),
+        example: r#""pass show lambda""#,
+        doc: "A shell command that prints the key of the account, where neither the variable nor a file has it.",
+    },
+    Key {
+        path: "lambda.address",
+        shape: Shape::Address,
+        scope: Scope::Personal,
+        fallback: Fallback::Text("https://cloud.lambda.ai/api/v1"),
+        example: r#""https://cloud.lambda.ai/api/v1""#,
+        doc: "The API's base address. Without TLS only on this machine.",
+    },
+    Key {
+        path: "lambda.request-interval",
+        shape: Shape::Duration(Timespan::millis(0), Timespan::secs(60)),
+        scope: Scope::Personal,
+        fallback: Fallback::Text("1s"),
+        example: r#""1s""#,
+        doc: "The time between two requests, of all devbox processes together. Lambda takes one a second.",
+    },
+    Key {
+        path: "lambda.launch-interval",
+        shape: Shape::Duration(Timespan::millis(0), Timespan::secs(600)),
+        scope: Scope::Personal,
+        fallback: Fallback::Text("12s"),
+        example: r#""12s""#,
+        doc: "The time between two launches, of all devbox processes together. Lambda takes one in 12 seconds.",
+    },
+    Key {
+        path: "lambda.settle-time",
+        shape: Shape::Duration(Timespan::millis(0), Timespan::secs(3600)),
+        scope: Scope::Personal,
+        fallback: Fallback::Text("1min"),
+        example: r#""1min""#,
+        doc: "How long to look for the instance of a launch whose answer was lost, before another is launched.",
+    },
+    Key {
         path: "local.volumes",
         shape: Shape::Path,
         scope: Scope::Personal,
@@ -178,6 +247,84 @@ pub static KEYS: &[Key] = &[
         doc: "The folder whose subfolders are the volumes of the provider `local`.",
     },
 ];
+
+/// The table of presets: each of its tables has the keys of [`PRESET_KEYS`].
+pub const PRESETS: &str = "presets";
+
+/// The keys of one preset. What is not set comes from the preset that it extends, then from the defaults here.
+pub static PRESET_KEYS: &[Key] = &[
+    Key {
+        path: "presets.NAME.extends",
+        shape: Shape::Preset,
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("none"),
+        example: r#""gh200""#,
+        doc: "Another preset, whose keys hold where this one has none.",
+    },
+    Key {
+        path: "presets.NAME.instance-types",
+        shape: Shape::Patterns,
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("none"),
+        example: r#"["gpu_1x_h100_sxm5", "gpu_1x_h100*"]"#,
+        doc: "The instance types that would do, in order of preference; a `*` at the end stands for any rest.",
+    },
+    Key {
+        path: "presets.NAME.order",
+        shape: Shape::OneOf(&["preference", "price"]),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("preference"),
+        example: r#""price""#,
+        doc: "What is asked for first: what stands first, or what costs least.",
+    },
+    Key {
+        path: "presets.NAME.regions",
+        shape: Shape::Regions,
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("wherever a volume lives"),
+        example: r#"["us-east-3"]"#,
+        doc: "The regions that would do, in order of preference. A volume is made in the first that has a machine free.",
+    },
+    Key {
+        path: "presets.NAME.volumes",
+        shape: Shape::Volumes,
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("`volume.name`"),
+        example: r#"["devbox", "devbox-west"]"#,
+        doc: "The volumes that would do, in order of preference. A volume lives in one region: more volumes, more regions.",
+    },
+    Key {
+        path: "presets.NAME.image-family",
+        shape: Shape::Word,
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("lambda-stack-24-04"),
+        example: r#""lambda-stack-24-04""#,
+        doc: "The family of the image, which must exist for the architecture and the region.",
+    },
+    Key {
+        path: "presets.NAME.system",
+        shape: Shape::OneOf(&["x86_64-linux", "aarch64-linux"]),
+        scope: Scope::Anyone,
+        fallback: Fallback::Found(
+            "told from the instance type: with a Grace processor `aarch64-linux`, else `x86_64-linux`",
+        ),
+        example: r#""aarch64-linux""#,
+        doc: "What the instance types run, and the environment is built for.",
+    },
+    Key {
+        path: "presets.NAME.boot-timeout",
+        shape: Shape::Duration(Timespan::secs(1), Timespan::secs(24 * 3600)),
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("`box.boot-timeout`"),
+        example: r#""25min""#,
+        doc: "How long ssh may take to answer after the launch: machines with many GPUs take longer.",
+    },
+];
+
+/// The key of a preset.
+pub fn find_preset_key(leaf: &str) -> Option<&'static Key> {
+    PRESET_KEYS.iter().find(|key| key.leaf() == leaf)
+}
 
 /// The key at a dotted path.
 pub fn find(path: &str) -> Option<&'static Key> {
@@ -224,104 +371,6 @@ impl Key {
     }
 }
 
-impl Shape {
-    /// Whether it takes several values.
-    pub fn is_list(self) -> bool {
-        matches!(self, Self::Caches | Self::PublicKeys)
-    }
-
-    /// Checks one value, or one item of a list, and returns it in canonical form.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`], without the key's name.
-    pub fn check(self, text: &str) -> Result<String> {
-        let refuse = |why: &str| Error::new(Kind::Usage, format!("`{}` {why}", shown(text)));
-        match self {
-            Self::Project => return text.parse::<ProjectName>().map(Into::into),
-            Self::Box => return text.parse::<BoxName>().map(Into::into),
-            Self::Volume => return text.parse::<VolumeName>().map(Into::into),
-            Self::Size(min, max) => return within(text, min, max, "small", "large"),
-            Self::Duration(min, max) => return within(text, min, max, "short", "long"),
-            // It becomes an argument of Nix: it must not be able to pass for an option.
-            Self::Installable => {
-                if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
-                    return Err(refuse("can't be an installable").hint("write for example `.#default`"));
-                }
-            }
-            Self::Bool => {
-                if !matches!(text, "true" | "false") {
-                    return Err(refuse("is neither `true` nor `false`"));
-                }
-            }
-            // Caches and keys become words of the box's `nix.conf`: a blank would start another.
-            Self::Caches => {
-                let (scheme, rest) = text.split_once("://").unwrap_or_default();
-                let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-                if scheme.is_empty() || !scheme.chars().all(plain) || rest.is_empty() || has_gap(text) {
-                    return Err(refuse("is not the address of a cache")
-                        .hint("write for example `https://cache.nixos.org`"));
-                }
-            }
-            Self::PublicKeys => {
-                let hint = "write it as its owner publishes it: `NAME:BASE64`";
-                if has_gap(text) {
-                    return Err(refuse("is not a public key").hint(hint));
-                }
-                nix_narinfo::TrustedPublicKey::parse(text)
-                    .map_err(|e| refuse("is not a public key").hint(hint).caused_by(e))?;
-            }
-            Self::OneOf(words) => {
-                if !words.contains(&text) {
-                    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-                    return Err(refuse("is not known").hint(format!("it can be {}", words.join(", "))));
-                }
-            }
-            // Relative to what would be a guess: the file, the project, the current folder?
-            Self::Path => {
-                if !(text.starts_with('/') || text.starts_with("~/")) || text.contains('\0') {
-                    return Err(refuse("is not an absolute path").hint("start it with `/` or `~/`"));
-                }
-            }
-        }
-        Ok(text.to_owned())
-    }
-}
-
-/// What it takes, in words: `a size`.
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Project | Self::Box | Self::Volume => "a name",
-            Self::Installable => "an installable",
-            Self::Bool => "`true` or `false`",
-            Self::Size(..) => "a size",
-            Self::Duration(..) => "a duration",
-            Self::Caches => "a list of addresses",
-            Self::PublicKeys => "a list of public keys",
-            Self::OneOf(_) => "a word",
-            Self::Path => "a path",
-        })
-    }
-}
-
-/// Parses, and holds the result against its bounds.
-fn within<T>(text: &str, min: T, max: T, under: &str, over: &str) -> Result<String>
-where
-    T: std::str::FromStr<Err = Error> + PartialOrd + Copy + fmt::Display,
-{
-    let value: T = text.parse()?;
-    let (word, bound) = match () {
-        () if value < min => (under, format!("at least `{min}`")),
-        () if value > max => (over, format!("at most `{max}`")),
-        () => return Ok(value.to_string()),
-    };
-    Err(Error::new(Kind::Usage, format!("`{value}` is too {word}: it must be {bound}")))
-}
-
-fn has_gap(text: &str) -> bool {
-    text.chars().any(|c| c.is_whitespace() || c.is_control())
-}
-
 /// A checked value in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -359,7 +408,7 @@ mod tests {
     #[test]
     fn the_keys_of_a_table_stand_together() {
         let tables: Vec<_> = tables().collect();
-        assert_eq!(tables, ["environment", "box", "volume", "caches", "ssh", "local"]);
+        assert_eq!(tables, ["environment", "box", "capacity", "volume", "caches", "ssh", "lambda", "local"]);
         assert!(KEYS[0].table().is_empty(), "the top of a file comes before its tables");
     }
 

@@ -10,10 +10,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::excerpt::{Position, excerpt, position};
-use crate::config::keys::{Key, Scope, Value, find, tables};
-use crate::config::nearest::{hint_for_key, hint_for_path, hint_for_table, hint_for_variable};
+use crate::config::keys::{Key, PRESETS, Scope, Value, find, find_preset_key, tables};
+use crate::config::nearest::{
+    hint_for_key, hint_for_path, hint_for_preset_key, hint_for_table, hint_for_variable,
+};
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
+use crate::names::{BoxName, shown};
 
 /// Who set a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -64,7 +66,11 @@ pub enum Trust {
 
 /// What one source sets: checked values, by the key's path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layer(BTreeMap<&'static str, (Value, Origin)>);
+pub struct Layer {
+    keys: BTreeMap<&'static str, (Value, Origin)>,
+    /// By the preset's name, then by the key's name in its table.
+    presets: BTreeMap<String, BTreeMap<&'static str, (Value, Origin)>>,
+}
 
 /// A key set on the command line, by an option of its own or by `--set KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,12 +86,31 @@ pub struct Assignment {
 impl Layer {
     /// What this layer says about a key.
     pub fn get(&self, path: &str) -> Option<&(Value, Origin)> {
-        self.0.get(path)
+        self.keys.get(path)
+    }
+
+    /// What this layer says about a key of a preset.
+    pub fn get_preset(&self, name: &str, leaf: &str) -> Option<&(Value, Origin)> {
+        self.presets.get(name)?.get(leaf)
+    }
+
+    /// The presets that this layer says anything about.
+    pub fn preset_names(&self) -> impl Iterator<Item = &String> {
+        self.presets.keys()
     }
 
     /// Sets a key, over what was set before.
     pub fn set(&mut self, key: &'static Key, value: Value, origin: Origin) {
-        self.0.insert(key.path, (value, origin));
+        self.keys.insert(key.path, (value, origin));
+    }
+
+    fn set_in(&mut self, preset: Option<&str>, key: &'static Key, value: Value, origin: Origin) {
+        match preset {
+            None => self.set(key, value, origin),
+            Some(name) => {
+                self.presets.entry(name.to_owned()).or_default().insert(key.leaf(), (value, origin));
+            }
+        }
     }
 }
 
@@ -140,19 +165,30 @@ pub fn parse_flags(assignments: &[Assignment]) -> Result<Layer> {
     let mut layer = Layer::default();
     let mut mistakes = Vec::new();
     for Assignment { key: path, value, flag } in assignments {
-        let Some(key) = find(path) else {
+        let (preset, key) = match of_preset(path) {
+            Some((name, leaf)) => {
+                (Some(name), find_preset_key(leaf).filter(|_| name.parse::<BoxName>().is_ok()))
+            }
+            None => (None, find(path)),
+        };
+        let Some(key) = key else {
             let unknown = Error::new(Kind::Usage, format!("`{flag}`: unknown key `{}`", shown(path)));
             mistakes.push(unknown.hint(hint_for_path(path)));
             continue;
         };
         match key.parse(value) {
-            Ok(value) => layer.set(key, value, Origin::Flag { flag }),
+            Ok(value) => layer.set_in(preset, key, value, Origin::Flag { flag }),
             // `--set` sets anything, so its errors say what; an option of its own speaks for itself.
             Err(e) if *flag == "--set" => mistakes.push(at(format!("`{flag} {path}`"), &e)),
             Err(e) => mistakes.push(at(format!("`{flag}`"), &e)),
         }
     }
     all_or_error(layer, mistakes)
+}
+
+/// The preset and the key's name in its table, of a path such as `presets.gh200.regions`.
+pub(super) fn of_preset(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix(PRESETS)?.strip_prefix('.')?.split_once('.')
 }
 
 /// Splits the `KEY=VALUE` of `--set`.
@@ -223,7 +259,11 @@ impl File<'_> {
             // A quoted key may hold a dot; `"volume.name"` is not `volume.name`.
             let known = if leaf.contains('.') { None } else { find(&path) };
             if let Some(known) = known {
-                self.value(known, &key.span(), value);
+                self.value(None, known, &key.span(), value);
+            } else if path == PRESETS && value.get_ref().is_table() {
+                if let DeValue::Table(inner) = value.get_ref() {
+                    self.presets(inner);
+                }
             } else if tables().any(|table| table == path) && !leaf.contains('.') {
                 match value.get_ref() {
                     DeValue::Table(inner) => self.table(&path, inner),
@@ -245,7 +285,40 @@ impl File<'_> {
         }
     }
 
-    fn value(&mut self, key: &'static Key, span: &Range<usize>, value: &Spanned<DeValue<'_>>) {
+    /// `[presets.NAME]`, one table for each.
+    fn presets(&mut self, presets: &DeTable<'_>) {
+        for (name, preset) in presets {
+            let (span, name) = (name.span(), name.get_ref().as_ref());
+            if let Err(e) = name.parse::<BoxName>() {
+                let e = Error::new(Kind::Usage, e.message().replace("a box name", "a preset's name"));
+                self.refuse(&span, &e.hint("write for example `[presets.train]`"));
+                continue;
+            }
+            let DeValue::Table(keys) = preset.get_ref() else {
+                let what = format!("`presets.{name}` is a table, found {}", found(preset.get_ref()));
+                self.mistake(&preset.span(), what, format!("write `[presets.{name}]`, and its keys below"));
+                continue;
+            };
+            for (leaf, value) in keys {
+                match find_preset_key(leaf.get_ref()) {
+                    Some(key) => self.value(Some(name), key, &leaf.span(), value),
+                    None => self.mistake(
+                        &leaf.span(),
+                        format!("unknown key `presets.{name}.{}`", shown(leaf.get_ref())),
+                        hint_for_preset_key(leaf.get_ref()),
+                    ),
+                }
+            }
+        }
+    }
+
+    fn value(
+        &mut self,
+        preset: Option<&str>,
+        key: &'static Key,
+        span: &Range<usize>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
         if key.scope == Scope::Personal && self.trust == Trust::Project {
             let e =
                 Error::new(Kind::Usage, format!("`{}` is personal, a project's file can't set it", key.path));
@@ -258,7 +331,7 @@ impl File<'_> {
         let Position { line, column } = position(self.text, span.start);
         let origin = Origin::File { path: self.path.to_owned(), line, column };
         if let Some(value) = value {
-            self.layer.set(key, value, origin);
+            self.layer.set_in(preset, key, value, origin);
         }
     }
 
@@ -275,9 +348,18 @@ impl File<'_> {
 
     /// The checked text, or nothing and the mistake noted.
     fn one(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
-        use crate::config::keys::Shape::Bool;
-        let text = match (value.get_ref(), key.shape) {
+        use crate::config::keys::Shape::{Bool, Count, Factor};
+        let number;
+        let text: &str = match (value.get_ref(), key.shape) {
             (DeValue::Boolean(truth), Bool) => return Some(truth.to_string()),
+            (DeValue::Integer(n), Count(..) | Factor) => {
+                number = n.to_string();
+                &number
+            }
+            (DeValue::Float(n), Factor) => {
+                number = n.to_string();
+                &number
+            }
             (DeValue::String(text), shape) if !matches!(shape, Bool) => text,
             _ => {
                 self.wrong_type(key, value);

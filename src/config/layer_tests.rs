@@ -70,7 +70,7 @@ fn the_way_out_for_unknown_names() {
     assert_eq!(hint("[volume]\nfrobnicate = 1"), "`[volume]` knows `name`, `store-size`");
     assert_eq!(
         hint("[frobnicate]\nx = 1"),
-        "the tables are `[environment]`, `[box]`, `[volume]`, `[caches]`, `[ssh]`, `[local]`"
+        "the tables are `[environment]`, `[box]`, `[capacity]`, `[volume]`, `[caches]`, `[ssh]`, `[lambda]`, `[local]`"
     );
     assert_eq!(hint("volume = 'x'"), "write `[volume]`, and its keys on the lines below");
 }
@@ -134,10 +134,10 @@ fn a_personal_key_in_a_project() {
 
 #[test]
 fn everything_that_is_wrong_is_said_at_once_in_order() {
-    assert_snapshot!(wrong("[volume]\nname = \"A\"\n[box]\nprovider = \"aws\"\n[caches]\ntrusted-public-keys = [\"x\", 1]\n"), @r#"
-    devbox.toml:2:8: `volume.name`: `A` can't be a volume name: it contains 'A'
-      2 | name = "A"
-        |        ^^^
+    assert_snapshot!(wrong("[volume]\nname = \"a_b\"\n[box]\nprovider = \"aws\"\n[caches]\ntrusted-public-keys = [\"x\", 1]\n"), @r#"
+    devbox.toml:2:8: `volume.name`: `a_b` can't be a volume name: it contains '_'
+      2 | name = "a_b"
+        |        ^^^^^
       devbox.toml:4:12: `box.provider`: `aws` is not known
       4 | provider = "aws"
         |            ^^^^^
@@ -148,9 +148,9 @@ fn everything_that_is_wrong_is_said_at_once_in_order() {
       devbox.toml:6:29: `caches.trusted-public-keys` takes a list of public keys, found an integer
       6 | trusted-public-keys = ["x", 1]
         |                             ^
-    hint: use 1 to 63 lower-case letters, digits and inner `-`, as in a host name
-    hint: for example `a`
-    hint: it can be `local`
+    hint: use 1 to 63 letters, digits and inner `-`, as in a host name
+    hint: for example `a-b`
+    hint: it can be `lambda`, `local`
     hint: write it as its owner publishes it: `NAME:BASE64`
     hint: write for example `trusted-public-keys = ["cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="]`
     "#);
@@ -206,8 +206,10 @@ fn flags() {
     `--set` takes `KEY=VALUE`, not `volume.name`
     hint: for example `--set volume.store-size=100GiB`
     "#);
-    let own = Assignment { key: "volume.name".into(), value: "A".into(), flag: "--volume" };
-    assert!(parse_flags(&[own]).unwrap_err().message().starts_with("`--volume`: `A` can't be a volume name"));
+    let own = Assignment { key: "volume.name".into(), value: "a_b".into(), flag: "--volume" };
+    assert!(
+        parse_flags(&[own]).unwrap_err().message().starts_with("`--volume`: `a_b` can't be a volume name")
+    );
 }
 
 proptest! {

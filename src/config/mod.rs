@@ -8,10 +8,13 @@ mod excerpt;
 pub mod keys;
 pub mod layer;
 mod nearest;
+pub mod presets;
 pub mod project;
 pub mod reference;
+mod shape;
 pub mod size;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,6 +24,7 @@ use serde::Serialize;
 use crate::config::duration::Timespan;
 use crate::config::keys::{Fallback, KEYS, Value};
 use crate::config::layer::{Assignment, Layer, Origin, Trust, parse_env, parse_file, parse_flags};
+pub use crate::config::presets::Preset;
 use crate::config::size::Size;
 use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::names::{BoxName, ProjectName, VolumeName, sanitize};
@@ -41,8 +45,14 @@ pub struct Config {
     pub caches: Caches,
     /// `[ssh]`.
     pub ssh: Ssh,
+    /// `[capacity]`.
+    pub capacity: Capacity,
+    /// `[lambda]`.
+    pub lambda: Lambda,
     /// `[local]`.
     pub local: Local,
+    /// `[presets.NAME]`, by their names, with those that devbox comes with.
+    pub presets: BTreeMap<String, Preset>,
 }
 
 /// `[environment]`.
@@ -61,8 +71,49 @@ pub struct BoxSettings {
     pub name: Option<BoxName>,
     /// Where the box comes from.
     pub provider: ProviderName,
-    /// How long ssh may take to answer after the launch.
-    pub boot_timeout: Duration,
+    /// The preset that is chosen.
+    pub preset: Option<String>,
+    /// How long ssh may take to answer after the launch, where somebody said so.
+    pub boot_timeout: Option<Duration>,
+    /// How many boxes may fail while they boot.
+    pub boot_attempts: u32,
+}
+
+/// `[capacity]`: how to wait for a machine to become free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// How long.
+    pub wait: Duration,
+    /// The first pause.
+    pub first_pause: Duration,
+    /// How much longer each pause is than the one before, in thousandths.
+    pub thousandths: u32,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+impl Capacity {
+    /// How much longer each pause is than the one before.
+    pub fn factor(&self) -> f64 {
+        f64::from(self.thousandths) / 1000.0
+    }
+}
+
+/// `[lambda]`. The key itself is never part of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lambda {
+    /// The API's base address, without a slash at its end.
+    pub address: String,
+    /// A file that holds the key. Absolute; not looked at yet.
+    pub api_key_file: Option<PathBuf>,
+    /// A shell command that prints the key.
+    pub api_key_command: Option<String>,
+    /// Between two requests.
+    pub request_interval: Duration,
+    /// Between two launches.
+    pub launch_interval: Duration,
+    /// How long to look for an instance whose launch was not answered.
+    pub settle_time: Duration,
 }
 
 /// The providers there are.
@@ -70,6 +121,17 @@ pub struct BoxSettings {
 pub enum ProviderName {
     /// A container on this machine.
     Local,
+    /// Lambda Cloud.
+    Lambda,
+}
+
+impl std::fmt::Display for ProviderName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Local => "local",
+            Self::Lambda => "lambda",
+        })
+    }
 }
 
 impl FromStr for ProviderName {
@@ -77,6 +139,7 @@ impl FromStr for ProviderName {
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "local" => Ok(Self::Local),
+            "lambda" => Ok(Self::Lambda),
             other => Err(Error::new(Kind::Usage, format!("`{other}` is no provider"))),
         }
     }
@@ -129,7 +192,7 @@ pub struct Resolved {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// Dotted path.
-    pub key: &'static str,
+    pub key: String,
     /// The value as a variable would give it; nothing where there is none.
     pub value: Option<String>,
     /// Who set it.
@@ -152,7 +215,7 @@ impl Defaults {
     ///
     /// # Errors
     /// [`Kind::Usage`] when the project's folder has no usable name.
-    fn value(&self, key: &keys::Key, name: Option<&Value>) -> Result<Option<Value>> {
+    fn value(&self, key: &keys::Key, name: Option<&Value>, preset: bool) -> Result<Option<Value>> {
         match (key.fallback, key.path) {
             (Fallback::Text(text), _) => key.parse(text).map(Some),
             (Fallback::Found(_), "name") => {
@@ -165,6 +228,11 @@ impl Defaults {
                 Ok(Some(Value::One(name)))
             }
             (Fallback::Found(_), "box.name") => Ok(name.cloned()),
+            (Fallback::Found(_), "box.provider") => {
+                // Presets are of machines that are rented.
+                let provider = if preset { ProviderName::Lambda } else { ProviderName::Local };
+                Ok(Some(Value::One(provider.to_string())))
+            }
             (Fallback::Found(_), "local.volumes") => {
                 Ok(Some(Value::One(self.state.join("volumes").to_string_lossy().into_owned())))
             }
@@ -179,22 +247,31 @@ impl Defaults {
 /// [`Kind::Usage`] when a computed default can't be computed.
 pub fn resolve(layers: &[Layer], defaults: &Defaults) -> Result<Resolved> {
     let mut values: Vec<(&'static str, Option<Value>, Origin)> = Vec::new();
+    let preset = layers.iter().any(|layer| layer.get("box.preset").is_some());
     for key in KEYS {
         let set = layers.iter().rev().find_map(|layer| layer.get(key.path));
         let (value, origin) = match set {
             Some((value, origin)) => (Some(value.clone()), origin.clone()),
             // `name` comes first in the table, so what depends on it finds it.
-            None => (defaults.value(key, values.first().and_then(|v| v.1.as_ref()))?, Origin::Default),
+            None => {
+                (defaults.value(key, values.first().and_then(|v| v.1.as_ref()), preset)?, Origin::Default)
+            }
         };
         values.push((key.path, value, origin));
     }
-    let config = Typed { values: &values, home: &defaults.home }.config()?;
-    let setting = |(key, value, origin): (_, Option<Value>, _)| Setting {
-        key,
+    let config = Typed { values: &values, home: &defaults.home }.config(presets::resolve(layers)?)?;
+    let setting = |(key, value, origin): (&str, Option<Value>, _)| Setting {
+        key: key.to_owned(),
         value: value.map(|value| value.to_string()),
         origin,
     };
-    Ok(Resolved { config, settings: values.into_iter().map(setting).collect() })
+    let mut settings: Vec<_> = values.into_iter().map(setting).collect();
+    settings.extend(presets::settings(layers).into_iter().map(|(key, value, origin)| Setting {
+        key,
+        value: Some(value.to_string()),
+        origin,
+    }));
+    Ok(Resolved { config, settings })
 }
 
 /// Canonical texts on their way to typed fields.
@@ -204,7 +281,7 @@ struct Typed<'a> {
 }
 
 impl Typed<'_> {
-    fn config(&self) -> Result<Config> {
+    fn config(&self, presets: BTreeMap<String, Preset>) -> Result<Config> {
         Ok(Config {
             name: self.maybe("name")?,
             environment: Environment {
@@ -214,8 +291,28 @@ impl Typed<'_> {
             box_: BoxSettings {
                 name: self.maybe("box.name")?,
                 provider: self.one("box.provider")?,
-                boot_timeout: self.one::<Timespan>("box.boot-timeout")?.as_duration(),
+                preset: self.maybe("box.preset")?,
+                boot_timeout: match self.is_set("box.boot-timeout") {
+                    true => Some(self.span("box.boot-timeout")?),
+                    false => None,
+                },
+                boot_attempts: self.one("box.boot-attempts")?,
             },
+            capacity: Capacity {
+                wait: self.span("capacity.wait")?,
+                first_pause: self.span("capacity.first-pause")?,
+                thousandths: shape::parse_thousandths(&self.one::<String>("capacity.factor")?)?,
+                longest_pause: self.span("capacity.longest-pause")?,
+            },
+            lambda: Lambda {
+                address: self.one("lambda.address")?,
+                api_key_file: self.path("lambda.api-key-file"),
+                api_key_command: self.maybe("lambda.api-key-command")?,
+                request_interval: self.span("lambda.request-interval")?,
+                launch_interval: self.span("lambda.launch-interval")?,
+                settle_time: self.span("lambda.settle-time")?,
+            },
+            presets,
             volume: Volume { name: self.one("volume.name")?, store_size: self.one("volume.store-size")? },
             caches: Caches {
                 substituters: self.many("caches.substituters"),
@@ -228,6 +325,14 @@ impl Typed<'_> {
 
     fn value(&self, path: &str) -> Option<&Value> {
         self.values.iter().find(|(key, ..)| *key == path).and_then(|(_, value, _)| value.as_ref())
+    }
+
+    fn is_set(&self, path: &str) -> bool {
+        self.values.iter().any(|(key, _, origin)| *key == path && *origin != Origin::Default)
+    }
+
+    fn span(&self, path: &str) -> Result<Duration> {
+        Ok(self.one::<Timespan>(path)?.as_duration())
     }
 
     /// Layers hold checked values, so this parses; if a type ever disagrees with its key, it says so.
@@ -264,7 +369,24 @@ fn missing(path: &str) -> Error {
     Error::new(Kind::Usage, format!("`{path}` is not set"))
 }
 
+/// How long ssh may take to answer, where neither the configuration nor a preset says it.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(600);
+
 impl Config {
+    /// The preset that is chosen, if one is.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when there is none of that name.
+    pub fn preset(&self) -> Result<Option<&Preset>> {
+        self.box_.preset.as_deref().map(|name| presets::chosen(&self.presets, name)).transpose()
+    }
+
+    /// How long ssh may take to answer after the launch.
+    pub fn boot_timeout(&self) -> Duration {
+        let of_preset = || self.presets.get(self.box_.preset.as_ref()?)?.boot_timeout;
+        self.box_.boot_timeout.or_else(of_preset).unwrap_or(BOOT_TIMEOUT)
+    }
+
     /// The project's name, for commands that need one.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What somebody meant who wrote a key that does not exist.
 
-use crate::config::keys::{KEYS, Key, find, tables};
+use crate::config::keys::{KEYS, Key, PRESET_KEYS, find, tables};
+use crate::config::layer::of_preset;
 use crate::names::shown;
 
 /// Longer names are nobody's slip, and comparing them would cost.
@@ -54,6 +55,28 @@ pub(super) fn hint_for_key(table: &str, leaf: &str) -> String {
     }
 }
 
+/// The way out for an unknown key of a preset.
+pub(super) fn hint_for_preset_key(leaf: &str) -> String {
+    match nearest(leaf, PRESET_KEYS.iter().map(Key::leaf)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let known: Vec<_> = PRESET_KEYS.iter().map(|key| format!("`{}`", key.leaf())).collect();
+            format!("a preset knows {}", known.join(", "))
+        }
+    }
+}
+
+/// The way out for an unknown preset.
+pub(super) fn hint_for_preset<'a>(name: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
+    match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+            format!("the presets are {}", known.join(", "))
+        }
+    }
+}
+
 /// The way out for an unknown table.
 pub(super) fn hint_for_table(name: &str) -> String {
     match nearest(name, tables()) {
@@ -67,6 +90,9 @@ pub(super) fn hint_for_table(name: &str) -> String {
 
 /// The way out for an unknown dotted path, as on a command line.
 pub(super) fn hint_for_path(path: &str) -> String {
+    if let Some((_, leaf)) = of_preset(path) {
+        return hint_for_preset_key(leaf);
+    }
     if let Some(near) = nearest(path, KEYS.iter().map(|key| key.path)) {
         return format!("did you mean `{near}`?");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::keys::{Fallback, KEYS, Key, Scope, Shape, find};
+use crate::config::keys::{Fallback, KEYS, Key, PRESET_KEYS, Scope, Shape, find};
 use crate::names::ProjectName;
 
 /// The reference of every key, as Markdown.
@@ -19,6 +19,8 @@ pub fn render_reference() -> String {
         }
         out.push_str(&entry(key));
     }
+    out.push_str("\n### `[presets.NAME]`\n\n");
+    PRESET_KEYS.iter().for_each(|key| out.push_str(&entry(key)));
     out
 }
 
@@ -27,6 +29,7 @@ fn entry(key: &Key) -> String {
     let takes = match key.shape {
         Shape::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Shape::Size(min, max) => format!("{}, `{min}` to `{max}`", key.shape),
+        Shape::Count(min, max) => format!("{}, {min} to {max}", key.shape),
         Shape::Duration(min, max) => format!("{}, `{min}` to `{max}`", key.shape),
         other => other.to_string(),
     };
@@ -38,12 +41,9 @@ fn entry(key: &Key) -> String {
         Scope::Anyone => "",
         Scope::Personal => " Personal: not in a project's `devbox.toml`.",
     };
-    format!(
-        "- **`{}`** ({takes}; default: {default}; `{}`). {}{personal}\n",
-        key.leaf(),
-        key.variable(),
-        key.doc
-    )
+    // A preset has no variable: its name would have to be part of it.
+    let variable = if find(key.path).is_some() { format!("; `{}`", key.variable()) } else { String::new() };
+    format!("- **`{}`** ({takes}; default: {default}{variable}). {}{personal}\n", key.leaf(), key.doc)
 }
 
 /// The `devbox.toml` that `devbox init` writes: what a project is likely to set, the defaults as
@@ -55,6 +55,7 @@ pub fn render_template(name: &ProjectName) -> String {
     for (path, value) in [
         ("name", Some(name.as_str())),
         ("environment.shell", None),
+        ("box.preset", None),
         ("volume.name", None),
         ("volume.store-size", None),
         ("caches.substituters", None),

@@ -26,7 +26,9 @@ fn the_defaults() {
     assert_eq!(config.project_name().unwrap().as_str(), "my-project");
     assert_eq!(config.box_name().unwrap().as_str(), "my-project");
     assert_eq!(config.environment, Environment { shell: ".#default".into(), nix: None });
-    assert_eq!(config.box_.boot_timeout, Duration::from_secs(600));
+    assert_eq!((config.box_.boot_timeout, config.boot_timeout()), (None, Duration::from_secs(600)));
+    assert_eq!(config.capacity.factor(), 1.5);
+    assert_eq!(config.preset().unwrap(), None);
     assert_eq!(config.volume.store_size.as_bytes(), 100 << 30);
     assert_eq!(config.caches.substituters, ["https://cache.nixos.org"]);
     assert_eq!(config.local.volumes, Path::new("/state/volumes"));
@@ -78,6 +80,36 @@ fn every_word_of_a_choice_has_its_value() {
             assert!(words.iter().all(|word| word.parse::<ProviderName>().is_ok()));
         }
     }
+}
+
+#[test]
+fn a_preset_brings_its_provider_and_its_patience() {
+    let chosen = personal("box.preset = '8xh100'");
+    let config = resolve(std::slice::from_ref(&chosen), &defaults(None)).unwrap().config;
+    assert_eq!(config.box_.provider, ProviderName::Lambda);
+    assert_eq!(config.boot_timeout(), Duration::from_secs(1500));
+    assert_eq!(config.preset().unwrap().unwrap().name, "8xh100");
+    let near = parse_env([("DEVBOX_BOX_BOOT_TIMEOUT", "1min"), ("DEVBOX_BOX_PROVIDER", "local")]).unwrap();
+    let config = resolve(&[chosen, near], &defaults(None)).unwrap().config;
+    assert_eq!((config.box_.provider, config.boot_timeout()), (ProviderName::Local, Duration::from_secs(60)));
+}
+
+#[test]
+fn a_preset_can_be_changed_on_the_command_line() {
+    let set = |key: &str, value: &str| Assignment { key: key.into(), value: value.into(), flag: "--set" };
+    let flags = parse_flags(&[set("presets.gh200.system", "x86_64-linux")]).unwrap();
+    let Resolved { config, settings } = resolve(&[flags], &defaults(None)).unwrap();
+    assert_eq!(config.presets["gh200"].system, Some(crate::names::System::X86_64Linux));
+    assert_eq!(settings.last().unwrap().key, "presets.gh200.system");
+    let error = parse_flags(&[set("presets.gh200.sistem", "x")]).unwrap_err();
+    assert_eq!(error.hints(), ["did you mean `system`?"]);
+}
+
+#[test]
+fn numbers_of_a_file_may_be_numbers() {
+    let layer = personal("box.boot-attempts = 5\n[capacity]\nfactor = 2.25\nlongest-pause = '90s'");
+    let config = resolve(&[layer], &defaults(None)).unwrap().config;
+    assert_eq!((config.box_.boot_attempts, config.capacity.thousandths), (5, 2250));
 }
 
 #[test]

@@ -10,6 +10,10 @@ use crate::nix::command;
 use crate::nix::log::{Log, short_name};
 use crate::process::Cmd;
 
+/// The Nix for boxes whose image has none, where the project names no other: that of nixpkgs' release branch
+/// nixos-26.05 at one commit, so that every box gets the same bytes, from Nix's own cache.
+pub const GUEST_NIX: &str = "github:NixOS/nixpkgs/34268251cf5547d39063f2c5ea9a196246f7f3a6#nix";
+
 /// Store paths in one command line: well below the 128 KiB and 2 MiB that Linux allows.
 const BATCH: usize = 4000;
 
@@ -94,16 +98,8 @@ pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> 
     let guest_nix = match &wanted.guest_nix {
         None => None,
         Some(package) => {
-            let installable = command::installable(package, "packages", wanted.system);
             let link = wanted.roots.join("nix");
-            run_logged(
-                &command::argv_build(&wanted.root, &installable, &link),
-                &phase,
-                wanted,
-                &installable,
-                &evaluated,
-            )
-            .await?;
+            build(package, &link, &phase, wanted, &evaluated).await?;
             let path = store_path_of(&link)?;
             Some(GuestNix { closure: closure_of(&path).await?, path })
         }
@@ -115,6 +111,34 @@ pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> 
     let size = indicatif::BinaryBytes(closure.bytes());
     phase.done(format!("{made}{} paths, {size}, {}", closure.0.len(), fingerprint.short()));
     Ok(Environment { system: wanted.system, output, script, closure, fingerprint, guest_nix })
+}
+
+/// Builds a package, found as `nix build` finds it: nixpkgs has its own among `legacyPackages`.
+async fn build(
+    package: &str,
+    link: &Path,
+    phase: &Running,
+    wanted: &Wanted,
+    evaluated: &impl Fn(),
+) -> Result<()> {
+    let mut first = None;
+    for outputs in ["packages", "legacyPackages"] {
+        let installable = command::installable(package, outputs, wanted.system);
+        let cmd = command::argv_build(&wanted.root, &installable, link);
+        match run_logged(&cmd, phase, wanted, &installable, evaluated).await {
+            Ok(_) => return Ok(()),
+            Err(e) if e.message() == no_attribute(&wanted.root, &installable) => {
+                first.get_or_insert(e);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// The message when a flake has no such output.
+fn no_attribute(root: &Path, installable: &str) -> String {
+    format!("the flake in {} has no `{installable}`", tick(root))
 }
 
 /// Runs a command of Nix, its log becoming progress. Returns its output and how many derivations it built.
@@ -173,7 +197,7 @@ fn explain(log: &Log, installable: &str, wanted: &Wanted) -> Error {
         .hint("`git add flake.nix`, and whatever it reads");
     }
     if said("does not provide attribute") {
-        return Error::new(Kind::Environment, format!("the flake in {where_} has no `{installable}`"))
+        return Error::new(Kind::Environment, no_attribute(&wanted.root, installable))
             .hint("`nix flake show` lists what it has")
             .hint(
                 "`environment.shell` in `devbox.toml` names the dev shell, `environment.nix` the box's Nix",

@@ -1,9 +1,15 @@
 //! What `up` has to do: which instance to use or launch, what to clear away, what to refuse.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use crate::error::{Error, Kind, Result};
 use crate::journal::Entry;
-use crate::names::{BoxName, System, VolumeName};
-use crate::provider::{Instance, InstanceStatus, Volume};
+use crate::names::{BoxName, VolumeName};
+use crate::plan::cost::render_hourly;
+use crate::plan::placement::{Placements, matches};
+use crate::provider::{Instance, InstanceStatus};
 
 /// What the user wants.
 #[derive(Clone, Debug)]
@@ -12,21 +18,23 @@ pub struct Wanted {
     pub name: BoxName,
     /// The provider, as the configuration names it.
     pub provider: String,
-    /// What it has to run.
-    pub system: System,
-    /// The volume.
-    pub volume: VolumeName,
+    /// The instance types that would do, as in [`Wish`](crate::plan::Wish); empty: any.
+    pub instance_types: Vec<String>,
+    /// The volumes that would do, in order of preference.
+    pub volumes: Vec<VolumeName>,
 }
 
 /// What there is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Seen {
-    /// The launches of the journal that have not ended.
+    /// Every launch of the journal, ended or not.
     pub journal: Vec<Entry>,
     /// Every instance of the provider.
     pub instances: Vec<Instance>,
-    /// The volume, where it exists.
-    pub volume: Option<Volume>,
+    /// When that was.
+    pub now: Timestamp,
+    /// How long after a launch was asked for its instance may not show yet.
+    pub settle: Duration,
 }
 
 /// Where the box comes from.
@@ -41,19 +49,24 @@ pub enum Source {
     },
     /// It has to be launched.
     Launch,
+    /// A launch was asked for a moment ago and not answered: its instance may show yet.
+    Unsettled {
+        /// From when on it would.
+        until: Timestamp,
+    },
 }
 
 /// What `up` has to do before there is a box.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpPlan {
-    /// Whether the volume has to be made first.
-    pub create_volume: bool,
     /// Instances of this box that are of no use any more: to be ended.
     pub clear: Vec<Instance>,
     /// Launches of this box that have no instance any more: to be closed in the journal.
     pub close: Vec<Entry>,
     /// Where the box comes from.
     pub source: Source,
+    /// Those of the wanted volumes that a new box can have; for one that runs, none.
+    pub volumes: Vec<VolumeName>,
 }
 
 /// The instance of a launch: by its id, and after a lost answer by our tag.
@@ -64,81 +77,156 @@ pub fn instance_of<'a>(entry: &Entry, instances: &'a [Instance]) -> Option<&'a I
         .or_else(|| instances.iter().find(|i| i.launch == Some(entry.launch)))
 }
 
+/// Whether an instance will never be the box it was launched to be. One that was ready once may have work on it,
+/// whatever the provider thinks of its health.
+pub fn is_lost(instance: &Instance, entry: &Entry) -> bool {
+    match instance.status {
+        InstanceStatus::Dead => true,
+        InstanceStatus::Unhealthy => entry.ready.is_none(),
+        _ => false,
+    }
+}
+
+/// The time before which nobody can tell whether a launch that was not answered made an instance.
+pub fn unsettled_until(entry: &Entry, now: Timestamp, settle: Duration) -> Option<Timestamp> {
+    let until = entry.asked.saturating_add(settle).ok()?;
+    // Asked for in the future is a clock that was set: no reason to wait.
+    (entry.instance.is_none() && now < until && entry.asked <= now).then_some(until)
+}
+
 /// Decides.
 ///
 /// # Errors
-/// [`Kind::Volume`] when another box has the volume; [`Kind::Provider`] when a box of this name runs
+/// [`Kind::Volume`] when other boxes have the volumes; [`Kind::Provider`] when a box of this name runs
 /// that this machine did not launch, or more than one; [`Kind::Usage`] when the running box is not
 /// the one that is wanted now.
 pub fn plan_up(wanted: &Wanted, seen: &Seen) -> Result<UpPlan> {
     let name = &wanted.name;
     let mut clear = Vec::new();
     let mut close = Vec::new();
+    let mut unsettled = None;
     let mut running: Vec<(Instance, Entry)> = Vec::new();
-    for entry in seen.journal.iter().filter(|e| e.name == *name && e.provider == wanted.provider) {
+    let ours = |e: &&Entry| e.name == *name;
+    if let Some(elsewhere) =
+        seen.journal.iter().filter(ours).find(|e| e.is_open() && e.provider != wanted.provider)
+    {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("`{name}` is up with the provider `{}`, not `{}`", elsewhere.provider, wanted.provider),
+        )
+        .hint(format!("`devbox down {name}` first, or give this box another name: `devbox up OTHER-NAME`")));
+    }
+    for entry in seen.journal.iter().filter(ours).filter(|e| e.is_open()) {
         match instance_of(entry, &seen.instances) {
-            None => close.push(entry.clone()),
-            Some(i) if i.status == InstanceStatus::Terminated => close.push(entry.clone()),
-            Some(i) if matches!(i.status, InstanceStatus::Dead | InstanceStatus::Terminating) => {
+            None => match unsettled_until(entry, seen.now, seen.settle) {
+                Some(until) => unsettled = unsettled.max(Some(until)),
+                None => close.push(entry.clone()),
+            },
+            Some(i) if i.status.is_ending() => close.push(entry.clone()),
+            Some(i) if is_lost(i, entry) => {
                 clear.push(i.clone());
                 close.push(entry.clone());
             }
             Some(i) => running.push((i.clone(), entry.clone())),
         }
     }
-
-    let known =
-        |i: &Instance| running.iter().any(|(r, _)| r.id == i.id) || clear.iter().any(|c| c.id == i.id);
-    let strangers: Vec<&Instance> = seen
-        .instances
-        .iter()
-        .filter(|i| i.launch.is_some() && i.name == name.as_str() && i.status.may_bill() && !known(i))
-        .collect();
-    if let Some(stranger) = strangers.first() {
-        return Err(Error::new(
-            Kind::Provider,
-            format!("a box called `{name}` runs that this machine did not launch: {}", stranger.id),
-        )
-        .hint(format!("`devbox down {}` ends it; `devbox up OTHER-NAME` leaves it alone", stranger.id)));
+    for (instance, entry) in late(wanted, seen) {
+        if is_lost(instance, entry) || (!running.is_empty() && entry.ready.is_none()) {
+            clear.push(instance.clone());
+        } else {
+            running.push((instance.clone(), Entry { ended: None, ..entry.clone() }));
+        }
     }
+    refuse_strangers(name, seen, &running, &clear)?;
     if running.len() > 1 {
         let ids: Vec<_> = running.iter().map(|(i, _)| i.id.to_string()).collect();
         return Err(Error::new(Kind::Provider, format!("{} boxes are called `{name}`", ids.len()))
             .details(ids)
             .hint("`devbox down ID` ends one of them"));
     }
-
     if let Some((instance, entry)) = running.pop() {
-        let changed = if entry.volume != wanted.volume {
-            Some(format!("has the volume `{}`, not `{}`", entry.volume, wanted.volume))
-        } else if entry.system != wanted.system {
-            Some(format!("runs {}, not {}", entry.system, wanted.system))
-        } else {
-            None
-        };
-        if let Some(changed) = changed {
-            return Err(Error::new(Kind::Usage, format!("`{name}` is up and {changed}"))
-                .hint(format!("`devbox down {name}` first; home and environment stay on their volume")));
-        }
-        return Ok(UpPlan {
-            create_volume: false,
-            clear,
-            close,
-            source: Source::Running { instance: Box::new(instance), entry: Box::new(entry) },
-        });
+        refuse_another(wanted, &instance, &entry)?;
+        let source = Source::Running { instance: Box::new(instance), entry: Box::new(entry) };
+        return Ok(UpPlan { clear, close, source, volumes: Vec::new() });
     }
+    let volumes = free_volumes(wanted, seen, &clear)?;
+    let source = unsettled.map_or(Source::Launch, |until| Source::Unsettled { until });
+    Ok(UpPlan { clear, close, source, volumes })
+}
 
-    let holder = seen.instances.iter().find(|i| {
-        i.volumes.iter().any(|v| v == wanted.volume.as_str())
-            && !matches!(i.status, InstanceStatus::Terminated | InstanceStatus::Dead)
-            && !clear.iter().any(|c| c.id == i.id)
+/// Instances of launches that were given up: they came all the same, after their answers were lost.
+fn late<'a>(wanted: &Wanted, seen: &'a Seen) -> Vec<(&'a Instance, &'a Entry)> {
+    let ended = seen
+        .journal
+        .iter()
+        .rev()
+        .filter(|e| !e.is_open() && e.name == wanted.name && e.provider == wanted.provider);
+    ended
+        .filter_map(|e| Some((instance_of(e, &seen.instances)?, e)))
+        .filter(|(i, _)| !i.status.is_ending())
+        .collect()
+}
+
+/// A box of this name that another machine launched can't be taken over: its host key is there.
+fn refuse_strangers(
+    name: &BoxName,
+    seen: &Seen,
+    running: &[(Instance, Entry)],
+    clear: &[Instance],
+) -> Result<()> {
+    let known =
+        |i: &Instance| running.iter().any(|(r, _)| r.id == i.id) || clear.iter().any(|c| c.id == i.id);
+    let stranger = seen
+        .instances
+        .iter()
+        .find(|i| i.launch.is_some() && i.name == name.as_str() && !i.status.is_ending() && !known(i));
+    let Some(stranger) = stranger else { return Ok(()) };
+    let from = stranger.launched_from.as_ref().map(|from| format!(" (`{from}` did)")).unwrap_or_default();
+    Err(Error::new(
+        Kind::Provider,
+        format!("a box called `{name}` runs that this machine did not launch{from}: {}", stranger.id),
+    )
+    .hint(format!("`devbox down {}` ends it; `devbox up OTHER-NAME` leaves it alone", stranger.id)))
+}
+
+/// The box that runs must be one that is wanted.
+fn refuse_another(wanted: &Wanted, instance: &Instance, entry: &Entry) -> Result<()> {
+    let name = &wanted.name;
+    let kind = instance.instance_type.as_ref().or(entry.instance_type.as_ref());
+    let other_kind = kind.filter(|kind| {
+        !wanted.instance_types.is_empty() && !wanted.instance_types.iter().any(|p| matches(p, kind))
     });
-    if let Some(holder) = holder {
+    let changed = if !wanted.volumes.contains(&entry.volume) {
+        let volumes: Vec<_> = wanted.volumes.iter().map(|v| format!("`{v}`")).collect();
+        format!("has the volume `{}`, not {}", entry.volume, volumes.join(" or "))
+    } else if let Some(kind) = other_kind {
+        format!("is a {kind}, not {}", wanted.instance_types.join(" or "))
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Kind::Usage, format!("`{name}` is up and {changed}"))
+        .hint(format!("`devbox down {name}` first; home and environment stay on their volume")))
+}
+
+/// The wanted volumes that no living box of ours has.
+fn free_volumes(wanted: &Wanted, seen: &Seen, clear: &[Instance]) -> Result<Vec<VolumeName>> {
+    let holder = |volume: &VolumeName| {
+        seen.instances.iter().find(|i| {
+            i.launch.is_some()
+                && i.volumes.iter().any(|v| v == volume.as_str())
+                && !i.status.is_ending()
+                && i.status != InstanceStatus::Dead
+                && !clear.iter().any(|c| c.id == i.id)
+        })
+    };
+    let (held, free): (Vec<_>, Vec<_>) =
+        wanted.volumes.iter().map(|v| (v, holder(v))).partition(|(_, holder)| holder.is_some());
+    if let (Some((volume, Some(holder))), true) = (held.first(), free.is_empty()) {
         return Err(Error::new(
             Kind::Volume,
             format!(
-                "the volume `{}` is in use by the box `{}` ({}, {})",
-                wanted.volume, holder.name, holder.id, holder.status
+                "the volume `{volume}` is in use by the box `{}` ({}, {})",
+                holder.name, holder.id, holder.status
             ),
         )
         .hint(format!(
@@ -146,204 +234,48 @@ pub fn plan_up(wanted: &Wanted, seen: &Seen) -> Result<UpPlan> {
             holder.name
         )));
     }
-    Ok(UpPlan { create_volume: seen.volume.is_none(), clear, close, source: Source::Launch })
+    Ok(free.into_iter().map(|(volume, _)| volume.clone()).collect())
 }
 
-/// The plan as a person reads it, one line for each step.
-pub fn render_plan(wanted: &Wanted, plan: &UpPlan, seen: &Seen) -> Vec<String> {
-    let Wanted { name, provider, system, volume } = wanted;
+/// The plan as a person reads it, one line for each step. `placements` are those of a launch.
+pub fn render_plan(wanted: &Wanted, plan: &UpPlan, placements: Option<&Placements>) -> Vec<String> {
+    let Wanted { name, provider, .. } = wanted;
     let mut lines = Vec::new();
     for instance in &plan.clear {
         lines.push(format!("clear   the {} instance {}", instance.status, instance.id));
     }
-    if plan.create_volume {
-        lines.push(format!("create  the volume `{volume}`"));
-    } else if let Some(found) = &seen.volume {
-        lines.push(format!("use     the volume `{volume}` ({})", found.place));
-    }
     match &plan.source {
-        Source::Launch => lines.push(format!("launch  `{name}` with {provider}, {system}")),
         Source::Running { instance, .. } => {
             let at = instance.address.map(|a| format!(" at {a}")).unwrap_or_default();
             lines.push(format!("use     `{name}`, {}{at} ({})", instance.status, instance.id));
         }
+        Source::Unsettled { until } => {
+            lines.push(format!("wait    until {until:.0}: a launch was asked for and not answered"));
+        }
+        Source::Launch => {}
     }
+    let Some(placements) = placements else { return lines };
+    match (&placements.create, placements.all.first()) {
+        (Some((volume, region)), _) => {
+            let region = region.as_ref().map(|r| format!(" in {r}")).unwrap_or_default();
+            lines.push(format!("create  the volume `{volume}`{region}"));
+        }
+        (None, Some(first)) => lines.push(format!("use     the volume `{}`", first.volume)),
+        (None, None) => {}
+    }
+    for (n, place) in placements.all.iter().enumerate() {
+        let what = if n == 0 { format!("launch  `{name}` with {provider}: ") } else { "or      ".to_owned() };
+        let price = if place.cents_per_hour > 0 {
+            format!(", {}", render_hourly(Some(place.cents_per_hour)))
+        } else {
+            String::new()
+        };
+        lines.push(format!("{what}{} in {}, {}{price}", place.instance_type, place.region, place.system));
+    }
+    lines.extend(placements.notes.iter().map(|note| format!("note    {note}")));
     lines
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::names::{InstanceId, LaunchId};
-    use proptest::prelude::*;
-
-    fn wanted() -> Wanted {
-        Wanted {
-            name: "hello".parse().unwrap(),
-            provider: "local".into(),
-            system: System::X86_64Linux,
-            volume: "devbox".parse().unwrap(),
-        }
-    }
-
-    fn entry(id: Option<&str>) -> Entry {
-        Entry {
-            launch: LaunchId::random(),
-            name: "hello".parse().unwrap(),
-            project: "hello".parse().unwrap(),
-            root: "/p".into(),
-            provider: "local".into(),
-            system: System::X86_64Linux,
-            volume: "devbox".parse().unwrap(),
-            host_key: String::new(),
-            asked: jiff::Timestamp::UNIX_EPOCH,
-            instance: id.map(|i| InstanceId(i.into())),
-            address: None,
-            cents_per_hour: None,
-            ready: None,
-            fingerprint: None,
-            ended: None,
-        }
-    }
-
-    fn instance(id: &str, launch: Option<LaunchId>, status: InstanceStatus) -> Instance {
-        Instance {
-            id: InstanceId(id.into()),
-            name: "hello".into(),
-            launch,
-            status,
-            address: None,
-            system: None,
-            instance_type: None,
-            region: None,
-            volumes: vec!["devbox".into()],
-            launched_from: None,
-            extra: serde_json::Map::new(),
-            since: None,
-            cents_per_hour: None,
-        }
-    }
-
-    fn volume() -> Option<Volume> {
-        Some(Volume {
-            name: "devbox".parse().unwrap(),
-            id: "devbox".into(),
-            region: None,
-            mount_point: "/v".into(),
-            place: "/volumes/devbox".into(),
-        })
-    }
-
-    #[test]
-    fn from_nothing_a_volume_is_made_and_a_box_launched() {
-        let seen = Seen::default();
-        let plan = plan_up(&wanted(), &seen).unwrap();
-        insta::assert_snapshot!(render_plan(&wanted(), &plan, &seen).join("\n"), @r"
-        create  the volume `devbox`
-        launch  `hello` with local, x86_64-linux
-        ");
-    }
-
-    #[test]
-    fn after_a_lost_answer_the_tag_finds_the_instance() {
-        let entry = entry(None);
-        let there = instance("i-1", Some(entry.launch), InstanceStatus::Active);
-        let seen = Seen { journal: vec![entry.clone()], instances: vec![there.clone()], volume: volume() };
-        let plan = plan_up(&wanted(), &seen).unwrap();
-        assert_eq!(plan.source, Source::Running { instance: Box::new(there), entry: Box::new(entry) });
-    }
-
-    #[test]
-    fn an_intent_without_an_instance_is_closed_and_launched_anew() {
-        let entry = entry(None);
-        let seen = Seen { journal: vec![entry.clone()], instances: vec![], volume: volume() };
-        let plan = plan_up(&wanted(), &seen).unwrap();
-        assert_eq!((plan.close, plan.source), (vec![entry], Source::Launch));
-    }
-
-    #[test]
-    fn a_dead_box_is_cleared_and_does_not_hold_its_own_volume() {
-        let entry = entry(Some("i-1"));
-        let seen = Seen {
-            instances: vec![instance("i-1", Some(entry.launch), InstanceStatus::Dead)],
-            journal: vec![entry],
-            volume: volume(),
-        };
-        let plan = plan_up(&wanted(), &seen).unwrap();
-        assert_eq!((plan.clear.len(), plan.close.len(), plan.source), (1, 1, Source::Launch));
-    }
-
-    #[test]
-    fn a_volume_in_use_is_refused_and_its_holder_named() {
-        let mut other = instance("i-9", Some(LaunchId::random()), InstanceStatus::Active);
-        other.name = "other".into();
-        let seen = Seen { journal: vec![], instances: vec![other], volume: volume() };
-        let error = plan_up(&wanted(), &seen).unwrap_err();
-        assert_eq!(error.kind(), Kind::Volume);
-        assert_eq!(error.to_string(), "the volume `devbox` is in use by the box `other` (i-9, active)");
-    }
-
-    #[test]
-    fn a_box_of_another_machine_is_never_taken_over() {
-        let seen = Seen {
-            journal: vec![],
-            instances: vec![instance("i-1", Some(LaunchId::random()), InstanceStatus::Active)],
-            volume: volume(),
-        };
-        assert_eq!(plan_up(&wanted(), &seen).unwrap_err().kind(), Kind::Provider);
-    }
-
-    #[test]
-    fn another_volume_in_the_configuration_is_not_ignored() {
-        let entry = Entry { volume: "old".parse().unwrap(), ..entry(Some("i-1")) };
-        let seen = Seen {
-            instances: vec![instance("i-1", Some(entry.launch), InstanceStatus::Active)],
-            journal: vec![entry],
-            volume: volume(),
-        };
-        assert_eq!(plan_up(&wanted(), &seen).unwrap_err().kind(), Kind::Usage);
-    }
-
-    fn status() -> impl Strategy<Value = InstanceStatus> {
-        prop_oneof![
-            Just(InstanceStatus::Booting),
-            Just(InstanceStatus::Active),
-            Just(InstanceStatus::Dead),
-            Just(InstanceStatus::Terminating),
-            Just(InstanceStatus::Terminated),
-            Just(InstanceStatus::Other("odd".into())),
-        ]
-    }
-
-    proptest! {
-        /// Never a second box: as long as an instance with our tag may live, nothing is launched
-        /// unless that instance is ended first.
-        #[test]
-        fn never_two_boxes(states in proptest::collection::vec((status(), any::<bool>(), any::<bool>()), 0..5)) {
-            let mut seen = Seen { volume: volume(), ..Seen::default() };
-            for (n, (status, journaled, with_id)) in states.iter().enumerate() {
-                let id = format!("i-{n}");
-                let entry = entry(with_id.then_some(id.as_str()));
-                seen.instances.push(instance(&id, Some(entry.launch), status.clone()));
-                if *journaled {
-                    seen.journal.push(entry);
-                }
-            }
-            if let Ok(UpPlan { source: Source::Launch, clear, .. }) = plan_up(&wanted(), &seen) {
-                for instance in seen.instances.iter().filter(|i| i.status.may_bill()) {
-                    prop_assert!(clear.iter().any(|c| c.id == instance.id), "{:?} would stay beside a new box", instance);
-                }
-            }
-        }
-
-        /// Nothing is ended that the journal of this machine does not know.
-        #[test]
-        fn strangers_are_never_ended(statuses in proptest::collection::vec(status(), 0..5)) {
-            let instances: Vec<_> =
-                statuses.iter().enumerate().map(|(n, s)| instance(&format!("i-{n}"), None, s.clone())).collect();
-            if let Ok(plan) = plan_up(&wanted(), &Seen { instances, ..Seen::default() }) {
-                prop_assert!(plan.clear.is_empty());
-            }
-        }
-    }
-}
+#[path = "up_tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::names::{BoxName, InstanceId, LaunchId, System, VolumeName};
 use crate::ssh::keys::LoginKey;
@@ -192,6 +192,11 @@ pub enum Attempt {
         /// What the provider said.
         String,
     ),
+    /// There is none: it was refused for another reason, or never sent.
+    Refused(
+        /// Why.
+        Error,
+    ),
     /// The answer was lost, and by all that the provider has said since there is no instance.
     Lost(
         /// What came instead of an answer.
@@ -204,7 +209,7 @@ impl Attempt {
     pub fn launched(self) -> Option<Launched> {
         match self {
             Self::Launched(launched) => Some(*launched),
-            Self::NoCapacity(_) | Self::Lost(_) => None,
+            Self::NoCapacity(_) | Self::Refused(_) | Self::Lost(_) => None,
         }
     }
 }
@@ -281,6 +286,9 @@ pub trait Provider {
         Ok(self.market().await?.offers)
     }
 
+    /// Whether a box has a Nix of its own before it gets that of the environment.
+    fn images_have_nix(&self) -> bool;
+
     /// How long after a launch was asked for [`list`](Provider::list) may still not show its instance.
     fn settle_time(&self) -> std::time::Duration;
 
@@ -310,11 +318,11 @@ pub trait Provider {
     async fn login_key(&self, keys: &[LoginKey]) -> Result<LoginKey>;
 
     /// Asks for an instance, once. Afterwards exactly one carries `request.launch` or none, as the
-    /// [`Attempt`] says; after an error nobody knows, and [`list`](Provider::list) shows the one that does.
+    /// [`Attempt`] says.
     ///
     /// # Errors
-    /// [`Kind::Provider`](crate::error::Kind::Provider): it refused for another reason than capacity, or
-    /// can't be asked.
+    /// [`Kind::Provider`](crate::error::Kind::Provider): nobody knows whether there is one; when the provider can
+    /// be asked again, [`list`](Provider::list) shows it.
     async fn launch(&self, request: &LaunchRequest, events: &Events) -> Result<Attempt>;
 
     /// Ends an instance as if its plug were pulled. Afterwards the provider shows it as ending, or not at

@@ -82,8 +82,8 @@ impl Guest {
         Ok(Self { name: host.name.clone(), address: host.address, files })
     }
 
-    /// Waits until ssh lets us in with the pinned host key. `still_there` is asked every two
-    /// seconds or so, and ends the wait with its error when the instance is gone. A wrong host key,
+    /// Waits until ssh lets us in with the pinned host key. `still_there` is asked each time `pace` has
+    /// passed, and ends the wait with its error when the instance is gone. A wrong host key,
     /// or a refusal of ours, ends it too, once `key_grace` is over: [`KEY_GRACE`] for a box on its first boot, else none.
     /// `refused` is told what ssh says meanwhile.
     ///
@@ -93,6 +93,7 @@ impl Guest {
         &self,
         patience: Duration,
         key_grace: Duration,
+        pace: Duration,
         mut still_there: impl FnMut() -> F,
         mut refused: impl FnMut(&str),
     ) -> Result<()>
@@ -130,7 +131,7 @@ impl Guest {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
-            if asked.elapsed() > Duration::from_secs(2) {
+            if asked.elapsed() > pace {
                 still_there().await?;
                 asked = Instant::now();
             }

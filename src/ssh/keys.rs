@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, OrFail, Result, tick};
+use crate::names::BoxName;
 use crate::nix::command::argv_generate_key;
 use crate::paths::{Paths, make_private};
 use crate::process::Cmd;
@@ -52,40 +53,97 @@ pub fn is_same_key(one: &str, other: &str) -> bool {
     parse_public(one).is_some_and(|one| parse_public(other) == Some(one))
 }
 
-/// The key to log in with: the configured one, or one of devbox's own, made on first use.
+/// The key to log in with, as a launch wrote it down; before that, the configured one or one of devbox's own.
 ///
 /// # Errors
-/// [`Kind::Usage`] when the configured key or its public half is not there.
+/// [`Kind::Usage`] when the key or its public half is not there.
 pub async fn login(paths: &Paths, configured: Option<&Path>) -> Result<LoginKey> {
-    let private = match configured {
-        Some(path) => path.to_owned(),
-        None => {
-            let file = paths.state.join("keys/login");
-            if !file.exists() {
-                make_once(&file, |new| argv_keygen(new, "devbox")).await?;
-            }
-            file
+    match configured {
+        Some(private) => read_pair(
+            private,
+            "`ssh.key` names the private key; its public half stands beside it with `.pub` appended",
+        ),
+        None => own(paths).await,
+    }
+}
+
+/// The keys that may log in, the best first: the configured one alone; or those that ssh would use for a host of
+/// this name and that can be used without a question; or, where there is none, one of devbox's own. Never empty.
+///
+/// # Errors
+/// [`Kind::Usage`] when the configured key is not there.
+pub async fn candidates(paths: &Paths, configured: Option<&Path>, name: &BoxName) -> Result<Vec<LoginKey>> {
+    if configured.is_some() {
+        return Ok(vec![login(paths, configured).await?]);
+    }
+    let in_agent = keys_of_agent().await;
+    let mut found = Vec::new();
+    for private in identity_files(paths, name).await? {
+        // A file that is not there is no error: ssh asks for more than most people have.
+        let Ok(pair) = read_pair(&private, "") else { continue };
+        if in_agent.iter().any(|key| is_same_key(key, &pair.public)) || has_no_passphrase(&private).await? {
+            found.push(pair);
         }
-    };
-    let public_file = PathBuf::from(format!("{}.pub", private.display()));
-    let told = |what: String| {
-        let error = Error::new(Kind::Usage, what);
-        if configured.is_some() {
-            error.hint(
-                "`ssh.key` names the private key; its public half stands beside it with `.pub` appended",
-            )
-        } else {
-            error.hint(format!("remove {} to have devbox make a new pair", tick(&private)))
-        }
-    };
+    }
+    if found.is_empty() {
+        found.push(own(paths).await?);
+    }
+    Ok(found)
+}
+
+/// The private keys that ssh would try for a host.
+async fn identity_files(paths: &Paths, name: &BoxName) -> Result<Vec<PathBuf>> {
+    let output = Cmd::new("ssh").args(["-G", name.as_str()]).check().await?;
+    Ok(parse_identity_files(&output.text(), &paths.home))
+}
+
+/// Reads the `identityfile` lines of `ssh -G`.
+fn parse_identity_files(text: &str, home: &Path) -> Vec<PathBuf> {
+    let files = text.lines().filter_map(|line| line.strip_prefix("identityfile "));
+    files
+        .map(|file| match file.strip_prefix("~/") {
+            Some(rest) => home.join(rest),
+            None => PathBuf::from(file),
+        })
+        .filter(|file| file.is_absolute())
+        .collect()
+}
+
+/// The public keys that an agent can use; none where there is no agent.
+async fn keys_of_agent() -> Vec<String> {
+    match Cmd::new("ssh-add").arg("-L").run().await {
+        Ok(output) if output.status.success() => output.text().lines().map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a private key can be used without a question.
+async fn has_no_passphrase(private: &Path) -> Result<bool> {
+    let asked = Cmd::new("ssh-keygen").args(["-y", "-P", "", "-f"]).arg(private).run().await?;
+    Ok(asked.status.success())
+}
+
+/// The key that devbox makes for itself, on first use.
+async fn own(paths: &Paths) -> Result<LoginKey> {
+    let file = paths.state.join("keys/login");
+    if !file.exists() {
+        make_once(&file, |new| argv_keygen(new, "devbox")).await?;
+    }
+    read_pair(&file, &format!("remove {} to have devbox make a new pair", tick(&file)))
+}
+
+/// Reads a pair whose private half is `private`. `hint` is the way out where that fails.
+fn read_pair(private: &Path, hint: &str) -> Result<LoginKey> {
+    let public_file = with_pub(private);
+    let told = |what: String| Error::new(Kind::Usage, what).hint(hint);
     if !private.is_file() {
-        return Err(told(format!("there is no ssh key {}", tick(&private))));
+        return Err(told(format!("there is no ssh key {}", tick(private))));
     }
     let text = std::fs::read_to_string(&public_file)
         .map_err(|e| told(format!("can't read the public key {}", tick(&public_file))).caused_by(e))?;
     let public =
         parse_public(&text).ok_or_else(|| told(format!("{} is no public key", tick(&public_file))))?;
-    Ok(LoginKey { private, public })
+    Ok(LoginKey { private: private.to_owned(), public })
 }
 
 /// A fresh host key for one launch.
@@ -147,6 +205,20 @@ async fn make_once(file: &Path, make: impl FnOnce(&Path) -> Cmd) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_keys_that_ssh_would_try() {
+        let text = "host hello\nidentityfile ~/.ssh/id_rsa\nidentityfile /k/id ed\nidentityfile none\n";
+        let files = parse_identity_files(text, Path::new("/home/me"));
+        assert_eq!(files, [Path::new("/home/me/.ssh/id_rsa"), Path::new("/k/id ed")]);
+    }
+
+    #[test]
+    fn comments_do_not_make_keys_differ() {
+        assert!(is_same_key("ssh-ed25519 AAAA me@here", "ssh-ed25519  AAAA"));
+        assert!(!is_same_key("ssh-ed25519 AAAA", "ssh-ed25519 BBBB"));
+        assert!(!is_same_key("", ""));
+    }
 
     #[test]
     fn public_keys_lose_their_comment() {

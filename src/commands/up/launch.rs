@@ -1,77 +1,168 @@
-//! The part of `up` that is about the box: launched or found again, reached, set up, given its Nix.
+//! The part of `up` that pays: asking for an instance until there is one, and writing down what may bill before it
+//! does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{BoxUp, Story};
-use crate::commands::context::still_there;
+use super::Story;
+use super::choose::Sites;
 use crate::error::{Error, Kind, Result, ignore};
-use crate::events::Phase;
+use crate::events::{Phase, Running};
 use crate::failpoint;
-use crate::guest::facts::Facts;
 use crate::guest::user_data::{self, UserData};
-use crate::guest::{bootstrap, facts, seed};
 use crate::journal::Entry;
 use crate::names::LaunchId;
-use crate::nix::Environment;
-use crate::plan::up::Source;
-use crate::plan::{UpPlan, Wanted};
-use crate::provider::{Attempt, LaunchRequest, Placement, Volume};
-use crate::ssh::Guest;
-use crate::ssh::connection::KEY_GRACE;
-use crate::ssh::keys;
+use crate::plan::cost::render_hourly;
+use crate::plan::pause::Pauses;
+use crate::plan::placement::plan_round;
+use crate::provider::{Attempt, LaunchRequest, Launched, Offer, Placement};
+use crate::ssh::keys::{self, HostKey, LoginKey};
+use crate::ui::render_seconds;
+
+/// How many launches may vanish without an answer before `up` gives up.
+const MOST_LOST: u32 = 3;
+
+/// What one box is launched with, wherever it will be.
+struct Kit {
+    host_key: HostKey,
+    login: LoginKey,
+}
+
+/// How an attempt came out, with its entry of the journal.
+enum Outcome {
+    Launched(Box<Entry>),
+    NoCapacity(String),
+    Lost(String),
+}
 
 impl Story<'_> {
-    /// A box that is reachable and set up: the one that runs, or a new one.
-    pub(super) async fn box_up(&self, plan: &UpPlan, volume: &Volume) -> Result<BoxUp> {
-        let entry = match &plan.source {
-            Source::Running { instance, entry } => {
-                let mut entry = Entry::clone(entry);
-                if entry.instance.as_ref() != Some(&instance.id) || entry.address != instance.address {
-                    entry.instance = Some(instance.id.clone());
-                    entry.address = instance.address;
-                    self.cx.journal.write(&entry)?;
-                }
-                entry
-            }
-            Source::Launch => {
-                // The sender lives as long as this story, so the wait ends with the evaluation.
-                ignore(self.evaluated.subscribe().wait_for(|evaluated| *evaluated).await);
-                self.launch(volume).await?
-            }
+    /// An instance, its id on disk: asked for where one may be had until there is one, or the time is up.
+    pub(super) async fn launch(&self, sites: &Sites, login: &LoginKey) -> Result<Entry> {
+        let kit = Kit { host_key: keys::fresh_host_key().await?, login: login.clone() };
+        let capacity = &self.config.capacity;
+        let pauses = Pauses {
+            first: capacity.first_pause,
+            factor: capacity.factor(),
+            longest: capacity.longest_pause,
         };
-        let guest = self.cx.guest(&entry, &self.config).await?;
-        let fresh = self.reach(&guest, &entry).await?;
-        // A step that failed before gets another chance on a box that ran already.
-        let again = plan.source != Source::Launch;
-        let mut set_up = self.set_up(&guest, &entry, again).await;
-        let failed = set_up.as_ref().is_err_and(|e| e.kind() == Kind::Guest);
-        if failed && !fresh && !guest.is_connected().await {
-            // The open connection was to a box that has lost its power since.
-            self.reach(&guest, &entry).await?;
-            set_up = self.set_up(&guest, &entry, again).await;
-        }
-        match set_up {
-            Ok(facts) => Ok(BoxUp { guest, entry, facts }),
-            Err(e) => Err(self.unless_dead(&entry, e).await),
+        let began = Instant::now();
+        let phase = self.cx.ui.events.phase(Phase::Launch);
+        let mut offers: Vec<Offer> = sites.market.offers.clone();
+        let mut lost = 0;
+        let mut last = String::from("nothing is free");
+        let mut round = 0;
+        loop {
+            for place in plan_round(&sites.placements.all, &offers, round) {
+                self.say_asking(&phase, place, began);
+                match self.attempt(sites, place, &kit).await? {
+                    Outcome::Launched(entry) => {
+                        let id = entry.instance.as_ref().map(ToString::to_string).unwrap_or_default();
+                        phase.done(launched_words(&id, place));
+                        return Ok(*entry);
+                    }
+                    Outcome::NoCapacity(why) => {
+                        let refused = format!("{} in {}: {why}", place.instance_type, place.region);
+                        self.say_refused(&refused, round);
+                        last = refused;
+                    }
+                    Outcome::Lost(why) => {
+                        lost += 1;
+                        if lost == MOST_LOST {
+                            return Err(Error::new(
+                                Kind::Provider,
+                                format!("{lost} launches were asked for and none was answered"),
+                            )
+                            .detail(why)
+                            .hint("try again later; should one of them come yet, the next `devbox up` or `status` shows it"));
+                        }
+                        self.cx.ui.events.warn(format!("no instance came of it ({why}): asking again"));
+                    }
+                }
+            }
+            let left = capacity.wait.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return Err(self.no_capacity(sites, began, last));
+            }
+            self.pause(&phase, pauses.after(round).min(left), &last, began).await;
+            offers = self.provider.offers().await?;
+            round += 1;
         }
     }
 
-    /// Launches: intent on disk, then the billable call, then its id on disk.
-    async fn launch(&self, volume: &Volume) -> Result<Entry> {
-        let Wanted { name, system, .. } = &self.wanted;
-        let host_key = keys::fresh_host_key().await?;
-        let login = keys::login(&self.cx.paths, self.config.ssh.key.as_deref()).await?;
+    /// Waits, counting down.
+    async fn pause(&self, phase: &Running, pause: Duration, last: &str, began: Instant) {
+        let until = Instant::now() + pause;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            phase.doing(format!(
+                "{last}; waited {}, again in {} s",
+                render_seconds(began.elapsed().as_secs_f64()),
+                left.as_secs() + 1
+            ));
+            tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+        }
+    }
+
+    fn say_asking(&self, phase: &Running, place: &Placement, began: Instant) {
+        let price = match place.cents_per_hour {
+            0 => String::new(),
+            cents => format!(", {}", render_hourly(Some(cents))),
+        };
+        let waited = match began.elapsed() {
+            short if short < Duration::from_secs(1) => String::new(),
+            long => format!(", waited {}", render_seconds(long.as_secs_f64())),
+        };
+        let words = format!("asking for {} in {}{price}{waited}", place.instance_type, place.region);
+        if place.cents_per_hour > 0 && waited.is_empty() {
+            self.cx.ui.events.info(words.clone());
+        }
+        phase.doing(words);
+    }
+
+    fn say_refused(&self, refused: &str, round: u32) {
+        let events = &self.cx.ui.events;
+        if round == 0 {
+            let wait = render_seconds(self.config.capacity.wait.as_secs_f64());
+            events.info(format!("{refused}; waiting for capacity, {wait} at most"));
+        } else {
+            events.detail(refused);
+        }
+    }
+
+    fn no_capacity(&self, sites: &Sites, began: Instant, last: String) -> Error {
+        let mut kinds: Vec<_> =
+            sites.placements.all.iter().map(|p| format!("{} in {}", p.instance_type, p.region)).collect();
+        kinds.dedup();
+        Error::new(
+            Kind::Provider,
+            format!(
+                "no capacity for {} in {}",
+                kinds.join(", "),
+                render_seconds(began.elapsed().as_secs_f64())
+            ),
+        )
+        .detail(last)
+        .hint("`--wait-capacity 2h` waits longer; `devbox list instance-types` shows what is free, and where")
+        .hint("a preset with more `instance-types`, and `volumes` in more regions, finds more")
+    }
+
+    /// One launch: intent on disk, then the billable call, then its id on disk. What was refused, or never came, is
+    /// closed again.
+    async fn attempt(&self, sites: &Sites, place: &Placement, kit: &Kit) -> Result<Outcome> {
+        let volume = sites
+            .volume(&place.volume, &place.region)
+            .ok_or_else(|| Error::new(Kind::Volume, format!("there is no volume `{}`", place.volume)))?
+            .clone();
+        let name = &self.wanted.name;
         let launch = LaunchId::random();
         let mut trusted = self.config.caches.trusted_public_keys.clone();
         trusted.push(self.signing.public.clone());
         let user_data = user_data::render(&UserData {
             name,
             launch,
-            system: *system,
-            host_key: &host_key,
-            authorized_keys: std::slice::from_ref(&login.public),
+            system: place.system,
+            host_key: &kit.host_key,
+            authorized_keys: std::slice::from_ref(&kit.login.public),
             mount_point: &volume.mount_point,
             volume_wait: self.provider.volume_wait(),
             store_size: self.config.volume.store_size.as_bytes(),
@@ -84,13 +175,16 @@ impl Story<'_> {
             project: self.project_name.clone(),
             root: self.project.root.clone(),
             provider: self.wanted.provider.clone(),
-            system: *system,
+            system: place.system,
             volume: volume.name.clone(),
-            host_key: host_key.public.clone(),
+            host_key: kit.host_key.public.clone(),
             asked: Timestamp::now(),
             instance: None,
             address: None,
-            cents_per_hour: None,
+            cents_per_hour: Some(place.cents_per_hour),
+            instance_type: Some(place.instance_type.clone()),
+            region: Some(place.region.clone()),
+            login_key: Some(kit.login.private.clone()),
             ready: None,
             fingerprint: None,
             ended: None,
@@ -98,129 +192,60 @@ impl Story<'_> {
         self.cx.journal.write(&intent)?;
         failpoint::hit("intent");
 
-        let market = self.provider.market().await?;
-        let Some(offer) = market.offers.first() else {
-            return Err(Error::new(Kind::Provider, "the provider has nothing to launch"));
-        };
-        let placement = Placement {
-            instance_type: offer.instance_type.clone(),
-            region: offer.regions.first().cloned().unwrap_or_default(),
-            system: *system,
-            cents_per_hour: offer.cents_per_hour,
-            image_family: None,
-            volume: volume.name.clone(),
-        };
         let request = LaunchRequest {
             name: name.clone(),
             launch,
             asked: intent.asked,
-            placement,
-            volume: volume.clone(),
-            login,
+            placement: place.clone(),
+            volume,
+            login: kit.login.clone(),
             user_data,
         };
         self.asking.set(true);
-        let phase = self.cx.ui.events.phase(Phase::Launch);
-        let launched = self.provider.launch(&request, &self.cx.ui.events).await;
+        let attempt = self.provider.launch(&request, &self.cx.ui.events).await;
         failpoint::hit("launched");
-        let written = match launched {
-            Ok(Attempt::NoCapacity(why) | Attempt::Lost(why)) => Err(Error::new(Kind::Provider, why)),
-            Ok(Attempt::Launched(launched)) => {
-                phase.done(launched.id().to_string());
-                let mut entry = Entry { instance: Some(launched.id().clone()), ..intent };
-                match self.cx.journal.write(&entry) {
-                    Ok(()) => {
-                        let instance = launched.keep();
-                        entry.address = instance.address;
-                        entry.cents_per_hour = instance.cents_per_hour;
-                        self.cx.journal.write(&entry).map(|()| entry)
-                    }
-                    Err(e) => {
-                        self.cx.ui.events.warn("the journal can't be written: ending the instance again");
-                        launched.terminate(self.provider.as_ref(), &self.cx.ui.events).await?;
-                        Err(e)
-                    }
-                }
-            }
+        let outcome = match attempt {
+            Ok(Attempt::Launched(launched)) => self.take(*launched, intent).await,
+            Ok(Attempt::NoCapacity(why)) => self.cx.journal.end(&intent).map(|()| Outcome::NoCapacity(why)),
+            Ok(Attempt::Lost(why)) => self.cx.journal.end(&intent).map(|()| Outcome::Lost(why)),
+            Ok(Attempt::Refused(e)) => self.cx.journal.end(&intent).and(Err(e)),
             Err(e) => Err(e),
         };
         self.asking.set(false);
         failpoint::hit("id");
-        written
+        outcome
     }
 
-    /// Until ssh answers with the pinned host key; then true. An open connection is nearly as good: false.
-    async fn reach(&self, guest: &Guest, entry: &Entry) -> Result<bool> {
-        if guest.is_connected().await {
-            return Ok(false);
+    /// Writes down what came. When that can't be done it is ended again: nobody would know of it.
+    async fn take(&self, launched: Launched, intent: Entry) -> Result<Outcome> {
+        let mut entry = Entry { instance: Some(launched.id().clone()), ..intent };
+        if let Err(e) = self.cx.journal.write(&entry) {
+            self.cx.ui.events.warn("the journal can't be written: ending the instance again");
+            launched.terminate(self.provider.as_ref(), &self.cx.ui.events).await?;
+            return Err(e);
         }
-        let phase = self.cx.ui.events.phase(Phase::Boot);
-        let address = entry.address.map(|a| a.to_string()).unwrap_or_default();
-        phase.doing(format!("waiting for ssh at {address}"));
-        let key_grace = if entry.ready.is_some() { Duration::ZERO } else { KEY_GRACE };
-        let still_there = || still_there(self.provider.as_ref(), entry);
-        let refused = |why: &str| phase.doing(format!("waiting for ssh at {address}: {why}"));
-        guest.wait_for_ssh(self.config.box_.boot_timeout, key_grace, still_there, refused).await?;
-        phase.done(address.clone());
-        Ok(true)
+        let instance = launched.keep();
+        entry.address = instance.address;
+        entry.cents_per_hour = instance.cents_per_hour.or(entry.cents_per_hour);
+        self.cx.journal.write(&entry)?;
+        Ok(Outcome::Launched(Box::new(entry)))
     }
 
-    /// Until the box has volume, store, home and Nix. A box that has been ready before is asked
-    /// first: one round trip.
-    async fn set_up(&self, guest: &Guest, entry: &Entry, again: bool) -> Result<Facts> {
-        let ask = async || {
-            let phase = self.cx.ui.events.phase(Phase::Facts);
-            let facts = facts::ask(guest, &self.project_name).await?;
-            phase.done(format!("Linux {}, Nix {}", facts.kernel, facts.nix.as_deref().unwrap_or("none")));
-            Ok::<_, Error>(facts)
-        };
-        if entry.ready.is_some() {
-            match ask().await {
-                Ok(facts) if facts.is_set_up() => return Ok(facts),
-                Ok(_) => {}
-                // On its way down, to come up again: a reboot.
-                Err(e) if e.kind() == Kind::Guest && guest.is_connected().await => {}
-                Err(e) => return Err(e),
-            }
-        }
-        bootstrap::wait_until_set_up(guest, again, self.config.box_.boot_timeout, &self.cx.ui.events).await?;
-        ask().await
+    /// Waits until the environment has been evaluated: before that nothing is paid for.
+    pub(super) async fn when_evaluated(&self) {
+        // The sender lives as long as this story, so the wait ends with the evaluation.
+        ignore(self.evaluated.subscribe().wait_for(|evaluated| *evaluated).await);
     }
+}
 
-    /// The better error: that the box died, where that is why.
-    pub(super) async fn unless_dead(&self, entry: &Entry, e: Error) -> Error {
-        if e.kind() != Kind::Guest {
-            return e;
-        }
-        // The connection may notice before the provider does.
-        for pause in [Duration::ZERO, Duration::from_secs(1)] {
-            tokio::time::sleep(pause).await;
-            match still_there(self.provider.as_ref(), entry).await {
-                Err(dead) if dead.kind() == Kind::Guest => return dead.caused_by(e),
-                _ => {}
-            }
-        }
-        e
+fn launched_words(id: &str, place: &Placement) -> String {
+    if place.cents_per_hour == 0 {
+        return id.to_owned();
     }
-
-    /// The box's Nix, where the project names one and the box has another.
-    pub(super) async fn seed(&self, environment: &Environment, up: &BoxUp) -> Result<()> {
-        let Some(nix) = &environment.guest_nix else {
-            if up.facts.nix.is_none() {
-                return Err(Error::new(Kind::Guest, format!("`{}` has no Nix", up.entry.name)).hint(
-                    "name a package that gives it one: `environment.nix = \"nixpkgs#nix\"` in `devbox.toml`",
-                ));
-            }
-            return Ok(());
-        };
-        let has =
-            up.guest.command(&["readlink", "-e", "/nix/var/nix/profiles/devbox-nix"]).run().await?.text();
-        if has.trim() == nix.path {
-            return Ok(());
-        }
-        match seed::seed(&up.guest, nix, &self.cx.ui.events).await {
-            Ok(()) => Ok(()),
-            Err(e) => Err(self.unless_dead(&up.entry, e).await),
-        }
-    }
+    format!(
+        "{id}, {} in {}, {}",
+        place.instance_type,
+        place.region,
+        render_hourly(Some(place.cents_per_hour))
+    )
 }

@@ -1,6 +1,8 @@
 //! `devbox up`: from a flake to a box with its dev shell.
 
+mod choose;
 mod launch;
+mod reach;
 mod report;
 
 pub use report::still_running;
@@ -22,16 +24,17 @@ use crate::failpoint;
 use crate::guest::facts::Facts;
 use crate::guest::{activate, facts};
 use crate::journal::Entry;
-use crate::names::{BoxName, ProjectName};
-use crate::nix::environment::{self, realise};
+use crate::names::{BoxName, ProjectName, System};
+use crate::nix::environment::{self, GUEST_NIX, realise};
 use crate::nix::{self, Environment};
 use crate::plan::up::{Source, render_plan};
-use crate::plan::{Seen, UpPlan, Wanted, plan_up};
-use crate::provider::{Provider, Volume};
+use crate::plan::{UpPlan, Wanted, plan_up};
+use crate::provider::Provider;
 use crate::ssh::Guest;
 use crate::ssh::keys::{self, SigningKey};
 use crate::transfer::{Moved, NixCopy, transfer};
-use crate::ui::Answer;
+
+use choose::Sites;
 
 /// All that the story needs to know.
 struct Story<'a> {
@@ -60,36 +63,41 @@ struct BoxUp {
 /// # Errors
 /// See the exit codes; a box that runs by then is named, with the command that ends it.
 pub async fn run(cx: &Context, args: &Up) -> Result<()> {
-    let (project, config) = cx.project()?;
-    let provider = cx.provider(&config);
-    provider.check().await?;
-    nix::version::installed().await?;
+    let (project, config, chosen) = cx.project_with(&args.assignments())?;
     let name: BoxName = match &args.name {
         Some(name) => name.parse()?,
         None => config.box_name()?.clone(),
     };
+    nix::version::installed().await?;
     let lock = cx.journal.lock(&name, "up", &cx.ui.events).await?;
-    let wanted = Wanted {
-        name: name.clone(),
-        provider: provider.name().to_owned(),
-        system: provider
-            .market()
-            .await?
-            .offers
-            .first()
-            .map_or(crate::names::System::X86_64Linux, |o| o.system),
-        volume: config.volume.name.clone(),
+    let runs = cx.journal.of_box(&name)?;
+    let (provider, wanted) = match &runs {
+        // A box that runs is where it is, unless somebody says where it should be.
+        Some(entry) if !chosen => {
+            let volumes =
+                if entry.provider == "local" { config.volume.name.clone() } else { entry.volume.clone() };
+            (cx.provider_named(&entry.provider, &config)?, (Vec::new(), vec![volumes]))
+        }
+        _ => {
+            let provider = cx.provider(&config)?;
+            let wish = choose::wish(&config, provider.name())?;
+            (provider, (wish.instance_types, wish.volumes))
+        }
     };
-    let signing = keys::signing(&cx.paths).await?;
-    let project_name = config.project_name()?.clone();
+    provider.check().await?;
     let story = Story {
         cx,
-        project_name,
+        project_name: config.project_name()?.clone(),
+        wanted: Wanted {
+            name: name.clone(),
+            provider: provider.name().to_owned(),
+            instance_types: wanted.0,
+            volumes: wanted.1,
+        },
+        signing: keys::signing(&cx.paths).await?,
         project,
         config,
         provider,
-        wanted,
-        signing,
         asking: Cell::new(false),
         evaluated: watch::Sender::new(false),
     };
@@ -100,15 +108,17 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
 
 impl Story<'_> {
     async fn tell(&self, args: &Up) -> Result<()> {
-        let seen = self.look().await?;
-        let plan = plan_up(&self.wanted, &seen)?;
         if args.dry_run {
-            return self.show(&plan, &seen);
+            return self.show().await;
         }
-        let volume = self.volume(&plan, &seen).await?;
+        let plan = self.decide().await?;
         self.tidy(&plan).await?;
+        let sites = match plan.source {
+            Source::Running { .. } => None,
+            _ => Some(self.with_volumes(self.sites(&plan).await?).await?),
+        };
 
-        let (environment, up) = self.side_by_side(&plan, &volume).await?;
+        let (environment, up) = self.side_by_side(&plan, sites.as_ref()).await?;
         self.seed(&environment, &up).await?;
         let (moved, generation) = self.bring(&environment, &up).await?;
         let entry = Entry {
@@ -125,20 +135,16 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// What there is: the journal, the provider's instances, the volume.
-    async fn look(&self) -> Result<Seen> {
-        Ok(Seen {
-            journal: self.cx.journal.open()?,
-            instances: self.provider.list().await?,
-            volume: self.provider.volumes(std::slice::from_ref(&self.wanted.volume)).await?.pop(),
-        })
-    }
-
     /// `--dry-run`: the plan, and nothing done.
-    fn show(&self, plan: &UpPlan, seen: &Seen) -> Result<()> {
+    async fn show(&self) -> Result<()> {
+        let plan = plan_up(&self.wanted, &self.look().await?)?;
+        let sites = match plan.source {
+            Source::Running { .. } => None,
+            _ => Some(self.sites(&plan).await?),
+        };
         let mut lines =
             vec![format!("build   `{}` of {}", self.config.environment.shell, self.project.root.display())];
-        lines.extend(render_plan(&self.wanted, plan, seen));
+        lines.extend(render_plan(&self.wanted, &plan, sites.as_ref().map(|s| &s.placements)));
         lines.push("copy    what the box lacks of the environment, and make it current".into());
         if self.cx.ui.is_json() {
             self.cx.ui.document(&json!({"box": self.wanted.name, "plan": lines}));
@@ -148,37 +154,17 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// The volume, made first where it has to be and the user agrees.
-    async fn volume(&self, plan: &UpPlan, seen: &Seen) -> Result<Volume> {
-        let name = &self.wanted.volume;
-        match (&seen.volume, &plan.source) {
-            (Some(volume), _) => Ok(volume.clone()),
-            (None, Source::Running { entry, .. }) => Err(Error::new(
-                Kind::Volume,
-                format!("the volume `{name}` is gone, and the box `{}` still uses it", entry.name),
-            )
-            .hint("bring the folder back before you end the box: what is on it is not lost yet")),
-            (None, Source::Launch) => {
-                let question = format!("There is no volume `{name}` yet. Make it?");
-                match self.cx.ui.confirm(&question).await {
-                    Answer::Yes => self.provider.create_volume(name, None).await,
-                    Answer::No | Answer::Nobody => {
-                        Err(Error::new(Kind::Volume, format!("there is no volume `{name}`"))
-                            .hint("`devbox up -y` makes it; `volume.name` names another one"))
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends what is dead of this box, and closes what the journal still has open of it.
+    /// Ends what is dead of this box, or came too late for it, and closes what the journal still has open of it.
     async fn tidy(&self, plan: &UpPlan) -> Result<()> {
         for instance in &plan.clear {
-            self.cx.ui.events.warn(format!(
-                "`{}` died ({}, {}): what was not synced is lost; ending it",
-                instance.name, instance.id, instance.status
-            ));
-            self.provider.terminate(&instance.id, &self.cx.ui.events).await?;
+            let (name, id, status) = (&instance.name, &instance.id, &instance.status);
+            self.cx.ui.events.warn(match status {
+                crate::provider::InstanceStatus::Dead => {
+                    format!("`{name}` died ({id}, {status}): what was not synced is lost; ending it")
+                }
+                _ => format!("{id} ({status}) was launched for `{name}` and is of no use to it: ending it"),
+            });
+            self.provider.terminate(id, &self.cx.ui.events).await?;
         }
         for entry in &plan.close {
             self.cx.journal.end(entry)?;
@@ -186,21 +172,32 @@ impl Story<'_> {
         Ok(())
     }
 
+    /// What the environment is built for: what the box runs, or will run.
+    fn system(&self, plan: &UpPlan, sites: Option<&Sites>) -> Result<System> {
+        match (&plan.source, sites.and_then(|s| s.placements.system())) {
+            (Source::Running { entry, .. }, _) => Ok(entry.system),
+            (_, Some(system)) => Ok(system),
+            (_, None) => Err(Error::new(Kind::Failed, "there is nowhere to launch")),
+        }
+    }
+
     /// The environment here and the box there, at the same time. When the environment fails while
     /// the provider is being asked, the answer is waited for: an instance nobody has written down is
     /// the one thing that must not be.
-    async fn side_by_side(&self, plan: &UpPlan, volume: &Volume) -> Result<(Environment, BoxUp)> {
+    async fn side_by_side(&self, plan: &UpPlan, sites: Option<&Sites>) -> Result<(Environment, BoxUp)> {
+        let system = self.system(plan, sites)?;
+        let default_nix = (!self.provider.images_have_nix()).then(|| GUEST_NIX.to_owned());
         let realise_wanted = environment::Wanted {
             root: self.project.root.clone(),
             shell: self.config.environment.shell.clone(),
-            guest_nix: self.config.environment.nix.clone(),
-            system: self.wanted.system,
-            roots: self.cx.roots(&self.project.root, self.wanted.system),
+            guest_nix: self.config.environment.nix.clone().or(default_nix),
+            system,
+            roots: self.cx.roots(&self.project.root, system),
         };
         let environment = realise(&realise_wanted, &self.cx.ui.events, || {
             self.evaluated.send_replace(true);
         });
-        let up = self.box_up(plan, volume);
+        let up = self.box_up(plan, sites);
         tokio::pin!(environment, up);
         tokio::select! {
             realised = &mut environment => match realised {

@@ -42,7 +42,7 @@ pub(super) async fn launch(
             return Ok(Attempt::NoCapacity(refusal.message));
         }
         Err(Trouble::Api(failure)) if !failure.is_harmless() => failure.words(),
-        Err(trouble) => return Err(trouble.into_error(&doing)),
+        Err(trouble) => return Ok(Attempt::Refused(trouble.into_error(&doing))),
     };
     failpoint::hit("unanswered");
     look_for(lambda, request, why, events).await

@@ -214,6 +214,10 @@ impl Provider for LambdaProvider {
         Ok(wire::offers(&self.instance_types().await?))
     }
 
+    fn images_have_nix(&self) -> bool {
+        false
+    }
+
     fn settle_time(&self) -> Duration {
         self.config.settle_time
     }

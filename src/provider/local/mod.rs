@@ -181,6 +181,10 @@ impl Provider for LocalProvider {
         Ok(Market { offers: vec![offer], images: Vec::new() })
     }
 
+    fn images_have_nix(&self) -> bool {
+        true
+    }
+
     fn settle_time(&self) -> std::time::Duration {
         std::time::Duration::ZERO
     }

@@ -1,0 +1,135 @@
+//! The part of `up` that looks and decides: what there is, what is wanted, where a new box may come from.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Story;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::names::VolumeName;
+use crate::plan::up::Source;
+use crate::plan::{Placements, Seen, UpPlan, Wish, plan_placements, plan_up};
+use crate::provider::{Market, Volume};
+use crate::ssh::keys::{self, LoginKey};
+use crate::ui::Answer;
+
+/// How often to look again for an instance that may still show.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Where a new box may come from.
+pub(super) struct Sites {
+    /// What may be asked for, in order of preference.
+    pub(super) placements: Placements,
+    /// What was to be had when that was decided.
+    pub(super) market: Market,
+    /// Their volumes, which exist.
+    pub(super) volumes: Vec<Volume>,
+}
+
+impl Sites {
+    /// The volume of a placement.
+    pub(super) fn volume(&self, name: &VolumeName, region: &str) -> Option<&Volume> {
+        let here = |v: &&Volume| v.region.as_deref().is_none_or(|r| r == region);
+        self.volumes.iter().filter(here).find(|v| v.name == *name)
+    }
+}
+
+/// What the configuration asks for.
+///
+/// # Errors
+/// [`Kind::Usage`] when it does not say which box.
+pub(super) fn wish(config: &Config, provider: &str) -> Result<Wish> {
+    let preset = if provider == "local" { None } else { config.preset()? };
+    let Some(preset) = preset else {
+        if provider == "local" {
+            return Ok(Wish {
+                instance_types: vec!["*".into()],
+                by_price: false,
+                regions: Vec::new(),
+                volumes: vec![config.volume.name.clone()],
+                image_family: None,
+                system: None,
+            });
+        }
+        return Err(Error::new(Kind::Usage, "which box? no preset is chosen").hint(
+            "`devbox up --preset gh200`, or `preset = \"gh200\"` in `[box]`; `devbox list presets` shows all",
+        ));
+    };
+    let volumes =
+        if preset.volumes.is_empty() { vec![config.volume.name.clone()] } else { preset.volumes.clone() };
+    Ok(Wish {
+        instance_types: preset.instance_types.clone(),
+        by_price: preset.by_price,
+        regions: preset.regions.clone(),
+        volumes,
+        image_family: Some(preset.image_family.clone()),
+        system: preset.system,
+    })
+}
+
+impl Story<'_> {
+    /// What there is: the journal, and the provider's instances.
+    pub(super) async fn look(&self) -> Result<Seen> {
+        let journal = self.cx.journal.read()?;
+        let instances = self.provider.list().await?;
+        Ok(Seen { journal, instances, now: Timestamp::now(), settle: self.provider.settle_time() })
+    }
+
+    /// What to do. A launch of a moment ago that was not answered may still show its instance: nobody launches
+    /// another before it would have.
+    pub(super) async fn decide(&self) -> Result<UpPlan> {
+        let mut said = false;
+        loop {
+            let plan = plan_up(&self.wanted, &self.look().await?)?;
+            let Source::Unsettled { until } = plan.source else { return Ok(plan) };
+            let left = Duration::try_from(Timestamp::now().duration_until(until)).unwrap_or_default();
+            if !said {
+                said = true;
+                self.cx.ui.events.info(format!(
+                    "a launch of `{}` was asked for and not answered: looking for its instance for {} s more",
+                    self.wanted.name,
+                    left.as_secs() + 1
+                ));
+            }
+            tokio::time::sleep(left.clamp(Duration::from_millis(50), LOOK_AGAIN)).await;
+        }
+    }
+
+    /// Where a new box may come from.
+    pub(super) async fn sites(&self, plan: &UpPlan) -> Result<Sites> {
+        let wish = Wish { volumes: plan.volumes.clone(), ..wish(&self.config, self.provider.name())? };
+        let volumes = self.provider.volumes(&wish.volumes).await?;
+        let market = self.provider.market().await?;
+        let placements = plan_placements(&wish, &market, &volumes)?;
+        Ok(Sites { placements, market, volumes })
+    }
+
+    /// The volumes of a launch, made first where that has to be and the user agrees.
+    pub(super) async fn with_volumes(&self, mut sites: Sites) -> Result<Sites> {
+        let Some((name, region)) = &sites.placements.create else { return Ok(sites) };
+        let at = region.as_ref().map(|r| format!(" in {r}")).unwrap_or_default();
+        let bills = if self.provider.name() == "local" {
+            ""
+        } else {
+            " It is billed by what is on it while it exists."
+        };
+        match self.cx.ui.confirm(&format!("There is no volume `{name}` yet.{bills} Make it{at}?")).await {
+            Answer::Yes => {
+                sites.volumes.push(self.provider.create_volume(name, region.as_deref()).await?);
+                Ok(sites)
+            }
+            Answer::No | Answer::Nobody => {
+                Err(Error::new(Kind::Volume, format!("there is no volume `{name}`"))
+                    .hint(format!("`devbox up -y` makes it{at}; `volume.name` names another one")))
+            }
+        }
+    }
+
+    /// The key to log in with: of the user's, the one that the provider knows.
+    pub(super) async fn login(&self) -> Result<LoginKey> {
+        let keys =
+            keys::candidates(&self.cx.paths, self.config.ssh.key.as_deref(), &self.wanted.name).await?;
+        self.provider.login_key(&keys).await
+    }
+}

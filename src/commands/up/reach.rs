@@ -1,0 +1,219 @@
+//! The part of `up` about a box that is there: reached, set up, given its Nix.
+
+use std::time::{Duration, Instant};
+
+use super::choose::Sites;
+use super::{BoxUp, Story};
+use crate::commands::context::{still_there, unsettled};
+use crate::error::{Error, Kind, Result};
+use crate::events::Phase;
+use crate::guest::facts::Facts;
+use crate::guest::{bootstrap, facts, seed};
+use crate::journal::Entry;
+use crate::nix::Environment;
+use crate::plan::UpPlan;
+use crate::plan::cost::render_price;
+use crate::plan::up::{Source, is_lost};
+use crate::provider::Instance;
+use crate::ssh::Guest;
+use crate::ssh::connection::KEY_GRACE;
+
+impl Story<'_> {
+    /// A box that is reachable and set up: the one that runs, or a new one.
+    pub(super) async fn box_up(&self, plan: &UpPlan, sites: Option<&Sites>) -> Result<BoxUp> {
+        let (entry, guest, fresh) = match (&plan.source, sites) {
+            (Source::Running { instance, entry }, _) => {
+                let entry = self.adopt(instance, entry)?;
+                self.reach(entry).await?
+            }
+            (_, Some(sites)) => {
+                let login = self.login().await?;
+                self.when_evaluated().await;
+                self.new_box(sites, &login).await?
+            }
+            (_, None) => return Err(Error::new(Kind::Failed, "there is nowhere to launch")),
+        };
+        // A step that failed before gets another chance on a box that ran already.
+        let again = matches!(plan.source, Source::Running { .. });
+        let mut set_up = self.set_up(&guest, &entry, again).await;
+        let failed = set_up.as_ref().is_err_and(|e| e.kind() == Kind::Guest);
+        if failed && !fresh && !guest.is_connected().await {
+            // The open connection was to a box that has lost its power since.
+            let (entry, guest, _) = self.reach(entry.clone()).await?;
+            set_up = self.set_up(&guest, &entry, again).await;
+        }
+        match set_up {
+            Ok(facts) => Ok(BoxUp { guest, entry, facts }),
+            Err(e) => Err(self.unless_dead(&entry, e).await),
+        }
+    }
+
+    /// The box that runs, as the journal has it from now on.
+    fn adopt(&self, instance: &Instance, entry: &Entry) -> Result<Entry> {
+        let entry = Entry {
+            instance: Some(instance.id.clone()),
+            address: instance.address.or(entry.address),
+            cents_per_hour: entry.cents_per_hour.or(instance.cents_per_hour),
+            ..entry.clone()
+        };
+        self.cx.journal.write(&entry)?;
+        Ok(entry)
+    }
+
+    /// Launches until a box takes ssh. One that the provider gives up while it boots is ended and replaced, a few
+    /// times: it would be billed and never answer.
+    async fn new_box(
+        &self,
+        sites: &Sites,
+        login: &crate::ssh::keys::LoginKey,
+    ) -> Result<(Entry, Guest, bool)> {
+        let most = self.config.box_.boot_attempts;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let entry = self.launch(sites, login).await?;
+            let e = match self.reach(entry.clone()).await {
+                Ok(reached) => return Ok(reached),
+                Err(e) => e,
+            };
+            let Some(why) = self.lost(&entry).await? else { return Err(e) };
+            let cost = match entry.cents_until(jiff::Timestamp::now()) {
+                Some(cents) if cents > 0 => format!(" after {}", render_price(cents)),
+                _ => String::new(),
+            };
+            let name = &entry.name;
+            self.cx.ui.events.warn(format!("`{name}` {why} while it booted: ending it{cost}"));
+            if let Some(id) = &entry.instance {
+                self.provider.terminate(id, &self.cx.ui.events).await?;
+            }
+            self.cx.journal.end(&entry)?;
+            if tries >= most {
+                return Err(Error::new(Kind::Provider, format!("{tries} boxes failed while they booted"))
+                    .caused_by(e)
+                    .hint("nothing runs; try another preset or region, or again later"));
+            }
+        }
+    }
+
+    /// Why an instance will not become a box any more, in the provider's word; nothing while it may.
+    async fn lost(&self, entry: &Entry) -> Result<Option<String>> {
+        let Some(id) = &entry.instance else { return Ok(None) };
+        Ok(match self.provider.describe(id).await? {
+            None if unsettled(self.provider.as_ref(), entry) => None,
+            None => Some("died".to_owned()),
+            Some(i) if is_lost(&i, entry) || i.status.is_ending() => Some(format!("died ({})", i.status)),
+            Some(_) => None,
+        })
+    }
+
+    /// Until ssh answers with the pinned host key; then with true. An open connection is nearly as good: false.
+    async fn reach(&self, entry: Entry) -> Result<(Entry, Guest, bool)> {
+        let began = Instant::now();
+        let patience = self.config.boot_timeout();
+        if entry.address.is_some() {
+            let guest = self.cx.guest(&entry, &self.config).await?;
+            if guest.is_connected().await {
+                return Ok((entry, guest, false));
+            }
+        }
+        let phase = self.cx.ui.events.phase(Phase::Boot);
+        let entry = self.address(entry, &phase, patience).await?;
+        let guest = self.cx.guest(&entry, &self.config).await?;
+        let address = entry.address.map(|a| a.to_string()).unwrap_or_default();
+        phase.doing(format!("waiting for ssh at {address}"));
+        let key_grace = if entry.ready.is_some() { Duration::ZERO } else { KEY_GRACE };
+        let still_there = || still_there(self.provider.as_ref(), &entry);
+        let refused = |why: &str| phase.doing(format!("waiting for ssh at {address}: {why}"));
+        let left = patience.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
+        guest.wait_for_ssh(left, key_grace, self.provider.pace(), still_there, refused).await?;
+        phase.done(address.clone());
+        Ok((entry, guest, true))
+    }
+
+    /// The entry with the address of its instance, which the provider may know only after a while.
+    async fn address(
+        &self,
+        entry: Entry,
+        phase: &crate::events::Running,
+        patience: Duration,
+    ) -> Result<Entry> {
+        let Some(id) = entry.instance.clone().filter(|_| entry.address.is_none()) else { return Ok(entry) };
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            still_there(self.provider.as_ref(), &entry).await?;
+            let instance = self.provider.describe(&id).await?;
+            if let Some(address) = instance.as_ref().and_then(|i| i.address) {
+                let entry = Entry { address: Some(address), ..entry };
+                self.cx.journal.write(&entry)?;
+                return Ok(entry);
+            }
+            let status = instance.map_or_else(|| "gone".to_owned(), |i| i.status.to_string());
+            phase.doing(format!("{id} is {status}, it has no address yet"));
+            tokio::time::sleep(self.provider.pace()).await;
+        }
+        Err(Error::new(
+            Kind::Guest,
+            format!("`{}` ({id}) has no address after {} s", entry.name, patience.as_secs()),
+        )
+        .hint("`devbox up` goes on waiting; `box.boot-timeout` gives it longer"))
+    }
+
+    /// Until the box has volume, store, home and Nix. A box that has been ready before is asked
+    /// first: one round trip.
+    async fn set_up(&self, guest: &Guest, entry: &Entry, again: bool) -> Result<Facts> {
+        let ask = async || {
+            let phase = self.cx.ui.events.phase(Phase::Facts);
+            let facts = facts::ask(guest, &self.project_name).await?;
+            phase.done(format!("Linux {}, Nix {}", facts.kernel, facts.nix.as_deref().unwrap_or("none")));
+            Ok::<_, Error>(facts)
+        };
+        if entry.ready.is_some() {
+            match ask().await {
+                Ok(facts) if facts.is_set_up() => return Ok(facts),
+                Ok(_) => {}
+                // On its way down, to come up again: a reboot.
+                Err(e) if e.kind() == Kind::Guest && guest.is_connected().await => {}
+                Err(e) => return Err(e),
+            }
+        }
+        bootstrap::wait_until_set_up(guest, again, self.config.boot_timeout(), &self.cx.ui.events).await?;
+        ask().await
+    }
+
+    /// The better error: that the box died, where that is why.
+    pub(super) async fn unless_dead(&self, entry: &Entry, e: Error) -> Error {
+        if e.kind() != Kind::Guest {
+            return e;
+        }
+        // The connection may notice before the provider does.
+        for pause in [Duration::ZERO, Duration::from_secs(1)] {
+            tokio::time::sleep(pause).await;
+            match still_there(self.provider.as_ref(), entry).await {
+                Err(dead) if dead.kind() == Kind::Guest => return dead.caused_by(e),
+                _ => {}
+            }
+        }
+        e
+    }
+
+    /// The box's Nix, where the project names one and the box has another.
+    pub(super) async fn seed(&self, environment: &Environment, up: &BoxUp) -> Result<()> {
+        let Some(nix) = &environment.guest_nix else {
+            if up.facts.nix.is_none() {
+                return Err(Error::new(Kind::Guest, format!("`{}` has no Nix", up.entry.name)).hint(
+                    "name a package that gives it one: `environment.nix = \"nixpkgs#nix\"` in `devbox.toml`",
+                ));
+            }
+            return Ok(());
+        };
+        let has =
+            up.guest.command(&["readlink", "-e", "/nix/var/nix/profiles/devbox-nix"]).run().await?.text();
+        if has.trim() == nix.path {
+            return Ok(());
+        }
+        match seed::seed(&up.guest, nix, &self.cx.ui.events).await {
+            Ok(()) => Ok(()),
+            Err(e) => Err(self.unless_dead(&up.entry, e).await),
+        }
+    }
+}
