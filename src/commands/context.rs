@@ -106,6 +106,7 @@ impl Context {
             state: self.paths.state.join("local"),
             cache: self.paths.cache.clone(),
             volumes: config.local.volumes.clone(),
+            nix: true,
         })
     }
 
