@@ -8,5 +8,7 @@ mod bad_volume;
 mod cli;
 mod crash;
 mod local_provider;
+#[path = "../sim/mod.rs"]
+mod sim;
 mod story;
 mod support;
