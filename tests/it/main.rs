@@ -10,5 +10,8 @@ mod crash;
 mod local_provider;
 #[path = "../sim/mod.rs"]
 mod sim;
+mod sim_api;
+mod sim_boxes;
+mod sim_stage;
 mod story;
 mod support;
