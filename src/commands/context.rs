@@ -190,6 +190,7 @@ impl Context {
             state: self.paths.state.join("local"),
             cache: self.paths.cache.clone(),
             volumes: config.local.volumes.clone(),
+            nix: true,
         })
     }
 

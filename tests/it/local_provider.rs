@@ -53,6 +53,7 @@ impl Stage {
             // Shared by all tests and all runs.
             cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/devbox"),
             volumes: dir.path().join("volumes"),
+            nix: true,
         });
         provider.check().await.expect("this machine can have local boxes");
         provider.create_volume(&"data".parse().unwrap(), None).await.unwrap();

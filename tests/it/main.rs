@@ -8,5 +8,10 @@ mod bad_volume;
 mod cli;
 mod crash;
 mod local_provider;
+#[path = "../sim/mod.rs"]
+mod sim;
+mod sim_api;
+mod sim_boxes;
+mod sim_stage;
 mod story;
 mod support;

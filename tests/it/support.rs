@@ -224,6 +224,7 @@ impl TestEnv {
             state: self.path("home/.local/state/devbox/local"),
             cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/devbox"),
             volumes: self.path("volumes"),
+            nix: true,
         })
     }
 

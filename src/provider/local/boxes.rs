@@ -11,6 +11,8 @@ use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::names::{BoxName, InstanceId, LaunchId, System, VolumeName};
 use crate::paths::write_atomic;
 
+use super::volumes;
+
 const PREFIX: &str = "local-";
 const DIGITS: usize = 12;
 
@@ -41,12 +43,32 @@ pub(super) struct Record {
     pub(super) volume: VolumeName,
     /// The volume's folder.
     pub(super) folder: PathBuf,
+    /// Where the box sees it. Nothing in older records: where the volume says.
+    #[serde(default)]
+    pub(super) mount_point: Option<String>,
+    /// Whether the box sees it only once it is attached.
+    #[serde(default)]
+    pub(super) late: bool,
+    /// Whether the box has its distribution's Nix.
+    #[serde(default = "yes")]
+    pub(super) nix: bool,
     /// When it was asked for.
     pub(super) since: Timestamp,
     /// Where ssh will answer, once it has an address.
     pub(super) address: Option<Ipv4Addr>,
     /// Whether it was seen running. Without that it is a launch under way, or one cut off.
     pub(super) started: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Record {
+    /// Where the box sees its volume.
+    pub(super) fn mount_point(&self) -> String {
+        self.mount_point.clone().unwrap_or_else(|| volumes::mount_point(&self.volume))
+    }
 }
 
 /// Reads a record.
@@ -202,12 +224,28 @@ mod tests {
             system: System::X86_64Linux,
             volume: "v".parse().unwrap(),
             folder: "/v".into(),
+            mount_point: Some("/data/v".into()),
+            late: true,
+            nix: false,
             since: Timestamp::UNIX_EPOCH,
             address: Some(Ipv4Addr::new(10, 77, 0, 2)),
             started: true,
         };
         place.write(&record).unwrap();
         assert_eq!(place.record(), Some(record));
+    }
+
+    #[test]
+    fn an_older_record_is_read() {
+        let record = parse_record(
+            r#"{"launch": "67e55044-10b1-426f-9247-bb680e5fe0c8", "name": "b", "system": "x86_64-linux", "volume": "v",
+            "folder": "/v", "since": "1970-01-01T00:00:00Z", "address": null, "started": true}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (record.mount_point(), record.late, record.nix),
+            ("/lambda/nfs/v".to_owned(), false, true)
+        );
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! Needs root. A local box shares this machine's kernel and user ids: it is there to try things out,
 //! and is no security boundary.
 
+mod bare;
 mod boxes;
 mod cgroup;
+mod late;
 mod lock;
 mod loops;
 mod mounts;
@@ -45,18 +47,28 @@ pub struct LocalConfig {
     pub cache: PathBuf,
     /// The folder whose folders are the volumes.
     pub volumes: PathBuf,
+    /// Whether boxes have the Nix of their distribution. A cloud's images have none.
+    pub nix: bool,
 }
 
 /// This machine as a provider.
 #[derive(Clone, Debug)]
 pub struct LocalProvider {
     config: LocalConfig,
+    late_volume: bool,
 }
 
 impl LocalProvider {
     /// A provider that keeps things where `config` says. Touches nothing.
     pub fn new(config: LocalConfig) -> Self {
-        Self { config }
+        Self { config, late_volume: false }
+    }
+
+    /// For clouds whose volumes come late: boxes launched by this one find theirs only after
+    /// [`attach_volume`](Self::attach_volume), also when they reboot.
+    pub fn with_late_volume(mut self) -> Self {
+        self.late_volume = true;
+        self
     }
 
     /// All that this machine lacks for local boxes; touches nothing.
@@ -72,6 +84,25 @@ impl LocalProvider {
     pub async fn kill(&self, id: &InstanceId) -> Result<()> {
         let place = Place::of(&self.boxes(), id)?;
         Groups::of(place.id())?.kill().await.map_err(as_providers)
+    }
+
+    /// Mounts the volume of a box that was launched without. Nothing where it is mounted already, or
+    /// the box is not that far: whether it is mounted now.
+    ///
+    /// # Errors
+    /// [`Kind::Provider`] when it runs and refuses.
+    pub async fn attach_volume(&self, id: &InstanceId) -> Result<bool> {
+        let place = Place::of(&self.boxes(), id)?;
+        late::attach(&place).await.map_err(as_providers)
+    }
+
+    /// For fault injection: the box restarts, as if its power button were pressed.
+    ///
+    /// # Errors
+    /// [`Kind::Provider`] when it does not run or does not obey.
+    pub async fn reboot(&self, id: &InstanceId) -> Result<()> {
+        let place = Place::of(&self.boxes(), id)?;
+        late::reboot(&place).await.map_err(as_providers)
     }
 
     fn boxes(&self) -> PathBuf {
@@ -133,6 +164,9 @@ impl LocalProvider {
             system: request.placement.system,
             volume: request.volume.name.clone(),
             folder: volumes::folder(&self.config.volumes, &request.volume.name),
+            mount_point: Some(request.volume.mount_point.clone()),
+            late: self.late_volume,
+            nix: self.config.nix,
             since: Timestamp::now(),
             address: None,
             started: false,

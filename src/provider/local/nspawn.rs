@@ -11,7 +11,7 @@ use crate::provider::LaunchRequest;
 
 use super::boxes::{Place, Record, digits_of};
 use super::cgroup::Groups;
-use super::{loops, network, volumes};
+use super::{bare, late, loops, network};
 
 const LAUNCHER: &str = include_str!("launch.sh");
 /// What the launcher's last line begins with.
@@ -29,6 +29,9 @@ pub(super) async fn start(
     lower: &Path,
 ) -> Result<()> {
     mount_root(place, lower).await?;
+    if !record.nix {
+        bare::remove_nix(&place.root())?;
+    }
     plant_seed(&place.root(), place.id(), request)?;
     let address = network::attach(place.id(), digits_of(place.id()).unwrap_or_default()).await?;
     record.address = Some(address);
@@ -73,8 +76,13 @@ fn plant_seed(root: &Path, id: &str, request: &LaunchRequest) -> Result<()> {
     let seed = root.join(SEED);
     std::fs::create_dir_all(&seed).or_fail(|| format!("can't make {}", tick(&seed)))?;
     let name = &request.name;
+    // As clouds do: the account's key comes beside the user data, which need not carry any.
+    let keys = match request.login.public.trim() {
+        "" => String::new(),
+        key => format!("public-keys: [{}]\n", serde_json::Value::from(key)),
+    };
     let files = [
-        (seed.join("meta-data"), format!("instance-id: {id}\nlocal-hostname: {name}\n"), 0o600),
+        (seed.join("meta-data"), format!("instance-id: {id}\nlocal-hostname: {name}\n{keys}"), 0o600),
         (seed.join("user-data"), request.user_data.clone(), 0o600),
         (root.join("etc/hostname"), format!("{name}\n"), 0o644),
         (root.join("etc/hosts"), format!("127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {name}\n"), 0o644),
@@ -117,7 +125,8 @@ fn argv_nspawn(id: &str, root: &Path, record: &Record) -> Vec<String> {
     argv.push(format!("--hostname={}", record.name));
     argv.push(format!("--directory={}", root.display()));
     argv.push(format!("--network-namespace-path={}", network::namespace(id).display()));
-    argv.push(bind(&record.folder, &volumes::mount_point(&record.volume)));
+    let there = if record.late { late::ASIDE.to_owned() } else { record.mount_point() };
+    argv.push(bind(&record.folder, &escape(Path::new(&there))));
     argv.push("--bind=/dev/loop-control".into());
     argv.extend((0..loops::COUNT).map(|n| format!("--bind={}", loops::node(n).display())));
     argv
@@ -176,6 +185,9 @@ mod tests {
             system: System::X86_64Linux,
             volume: "data".parse().unwrap(),
             folder: "/v:1/data".into(),
+            mount_point: None,
+            late: false,
+            nix: true,
             since: jiff::Timestamp::UNIX_EPOCH,
             address: None,
             started: false,
@@ -197,6 +209,13 @@ mod tests {
             assert!(argv.iter().any(|arg| arg == word), "{word} is not among {argv:?}");
         }
         assert_eq!(argv[0], "systemd-nspawn");
+
+        let elsewhere = Record { mount_point: Some("/data/d".into()), ..record() };
+        let argv = argv_nspawn("local-0123456789ab", Path::new("/s/root"), &elsewhere);
+        assert!(argv.contains(&r"--bind=/v\:1/data:/data/d".to_owned()), "{argv:?}");
+        let argv =
+            argv_nspawn("local-0123456789ab", Path::new("/s/root"), &Record { late: true, ..elsewhere });
+        assert!(argv.contains(&format!(r"--bind=/v\:1/data:{}", late::ASIDE)), "{argv:?}");
     }
 
     #[test]

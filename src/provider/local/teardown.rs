@@ -12,7 +12,7 @@ use crate::process::Cmd;
 
 use super::boxes::Place;
 use super::cgroup::Groups;
-use super::{loops, mounts, network, volumes};
+use super::{loops, mounts, network};
 
 /// Where nspawn keeps what outlives it when it is killed.
 const NSPAWN_RUN: &str = "/run/systemd/nspawn";
@@ -60,7 +60,7 @@ fn still_there(place: &Place, what: &str, e: &Error) -> Error {
 async fn detach_loops(place: &Place) -> Result<()> {
     let record = place.record();
     let root = place.root();
-    let volume = record.as_ref().map(|r| (r.folder.as_path(), volumes::mount_point(&r.volume).into()));
+    let volume = record.as_ref().map(|r| (r.folder.as_path(), r.mount_point().into()));
     loops::Backing { root: &root, volume }.detach().await
 }
 

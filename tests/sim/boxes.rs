@@ -1,0 +1,199 @@
+//! The boxes behind instances. What is to be done follows from what is written down alone, so a
+//! simulator that was ended goes on where it was.
+//!
+//! Every box is of this machine's own processor, whatever its instance type says.
+
+use std::path::{Path, PathBuf};
+
+use devbox::error::{Error, Kind, Result};
+use devbox::events::Events;
+use devbox::names::{BoxName, InstanceId, System, VolumeName, sanitize};
+use devbox::provider::local::{LocalConfig, LocalProvider};
+use devbox::provider::{LaunchRequest, Placement, Provider};
+use devbox::ssh::keys::LoginKey;
+
+use super::Shared;
+use super::state::{Instance, Machine, MachineState, State};
+
+/// Where boxes come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Boxes {
+    /// The local provider's cache: the root filesystem under every box.
+    pub(crate) cache: PathBuf,
+}
+
+/// The next thing to do, for the instance with this id.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Deed {
+    Start(Box<Instance>),
+    Restart(String, String),
+    Mount(String, String),
+    End(String, Option<String>, devbox::names::LaunchId),
+}
+
+/// What is to be done at `now`; ends before starts, since they free things. Mounts are left out: they
+/// are looked at again and again, for a box that restarts loses its own.
+fn next(state: &State, now: f64) -> Option<Deed> {
+    let with_box = || state.instances.iter().filter_map(|i| i.machine.as_ref().map(|m| (i, m)));
+    let pulled = |i: &Instance| i.pulled().is_some_and(|at| now >= at);
+    let end = with_box().find(|(i, m)| m.state != MachineState::Gone && pulled(i)).map(|(i, m)| {
+        let local = match &m.state {
+            MachineState::Running { id } => Some(id.clone()),
+            _ => None,
+        };
+        Deed::End(i.id.clone(), local, m.launch)
+    });
+    let restart = || {
+        with_box().find_map(|(i, m)| match &m.state {
+            MachineState::Running { id } if m.restart => Some(Deed::Restart(i.id.clone(), id.clone())),
+            _ => None,
+        })
+    };
+    let start = || {
+        let wanted = |i: &Instance, m: &Machine| m.state == MachineState::Wanted && !pulled(i);
+        with_box().find(|(i, m)| wanted(i, m)).map(|(i, _)| Deed::Start(Box::new(i.clone())))
+    };
+    end.or_else(restart).or_else(start)
+}
+
+/// The boxes that are to have their volume now.
+fn mounts(state: &State, now: f64) -> Vec<Deed> {
+    let due = |i: &Instance| match &i.machine {
+        Some(Machine { late: true, state: MachineState::Running { id }, .. }) => {
+            i.mounted.is_some_and(|at| now >= at).then(|| Deed::Mount(i.id.clone(), id.clone()))
+        }
+        _ => None,
+    };
+    state.instances.iter().filter_map(due).collect()
+}
+
+/// Does one thing that is to be done. Whether there was one.
+pub(crate) async fn step(shared: &Shared) -> bool {
+    let Some(boxes) = &shared.boxes else { return false };
+    let deed = shared.with(|world, now| next(&world.state, now));
+    let Some(deed) = deed else {
+        let due = shared.with(|world, now| mounts(&world.state, now));
+        for mount in due {
+            work(shared, boxes, mount).await;
+        }
+        return false;
+    };
+    work(shared, boxes, deed).await;
+    true
+}
+
+async fn work(shared: &Shared, boxes: &Boxes, deed: Deed) {
+    match deed {
+        Deed::Start(instance) => {
+            let started = start(&shared.dir, boxes, &instance).await;
+            shared.machine(&instance.id, |instance, machine| match started {
+                Ok((id, ip)) => {
+                    machine.state = MachineState::Running { id };
+                    instance.ip = ip;
+                }
+                Err(e) => {
+                    eprintln!("no box for {}: {}", instance.id, told(&e));
+                    machine.state = MachineState::Failed(told(&e));
+                }
+            });
+        }
+        Deed::Restart(instance, local) => {
+            say(provider(&shared.dir, boxes, true).reboot(&InstanceId(local)).await);
+            shared.machine(&instance, |_, machine| machine.restart = false);
+        }
+        Deed::Mount(_, local) => {
+            say(provider(&shared.dir, boxes, true).attach_volume(&InstanceId(local)).await.map(drop));
+        }
+        Deed::End(instance, local, launch) => match end(&shared.dir, boxes, local, launch).await {
+            Ok(()) => shared.machine(&instance, |_, machine| machine.state = MachineState::Gone),
+            // It is tried again: the next step finds it not gone.
+            Err(e) => {
+                eprintln!("the box of {instance} is left: {}", told(&e));
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            }
+        },
+    }
+}
+
+fn say(done: Result<()>) {
+    if let Err(e) = done {
+        eprintln!("{}", told(&e));
+    }
+}
+
+/// An error with all it has to say, in one line.
+fn told(e: &Error) -> String {
+    let rest = e.causes().into_iter().chain(e.detail_lines().iter().cloned());
+    std::iter::once(e.message().to_owned()).chain(rest).collect::<Vec<_>>().join("; ")
+}
+
+/// The local provider for the boxes of this state folder. Like a cloud's images they have no Nix.
+fn provider(state: &Path, boxes: &Boxes, volume: bool) -> LocalProvider {
+    LocalProvider::new(LocalConfig {
+        state: state.join("boxes"),
+        cache: boxes.cache.clone(),
+        // A box of the local provider has a volume always.
+        volumes: state.join(if volume { "volumes" } else { "no-volume" }),
+        nix: false,
+    })
+}
+
+async fn start(state: &Path, boxes: &Boxes, instance: &Instance) -> Result<(String, String)> {
+    let machine = instance.machine.as_ref();
+    let (launch, late) = machine
+        .map(|m| (m.launch, m.late))
+        .ok_or_else(|| Error::new(Kind::Failed, "the instance is to have no box"))?;
+    let mount = instance.mounts.first();
+    let local = provider(state, boxes, mount.is_some());
+    let local = if late { local.with_late_volume() } else { local };
+    let volume = sanitize(mount.map_or("none", |m| m.name.as_str())).unwrap_or_else(|| "none".to_owned());
+    let volume: VolumeName = volume.parse()?;
+    let mut volume = local.create_volume(&volume, None).await?;
+    if let Some(mount) = mount {
+        volume.mount_point.clone_from(&mount.mount_point);
+    }
+    let name = sanitize(&instance.hostname).unwrap_or_else(|| "instance".to_owned());
+    let name: BoxName = name.parse()?;
+    let user_data = match instance.user_data.as_str() {
+        "" => "#cloud-config\n{}\n".to_owned(),
+        given => given.to_owned(),
+    };
+    let request = LaunchRequest {
+        name,
+        launch,
+        asked: jiff::Timestamp::now(),
+        placement: Placement {
+            instance_type: instance.instance_type.clone(),
+            region: instance.region.clone(),
+            system: System::of_machine(std::env::consts::ARCH)
+                .ok_or_else(|| Error::new(Kind::Provider, "no boxes on this processor"))?,
+            cents_per_hour: 0,
+            image_family: None,
+            volume: volume.name.clone(),
+        },
+        volume,
+        login: LoginKey { private: PathBuf::new(), public: instance.public_key.clone() },
+        user_data,
+    };
+    let launched = local.launch(&request, &Events::silent()).await?.launched();
+    let made = launched.ok_or_else(|| Error::new(Kind::Provider, "the local provider made no box"))?.keep();
+    let address = made.address.ok_or_else(|| Error::new(Kind::Provider, "the box has no address"))?;
+    Ok((made.id.0, address.to_string()))
+}
+
+/// The power goes, then what is left. A start that was cut off may have left something under the
+/// launch's id.
+async fn end(
+    state: &Path,
+    boxes: &Boxes,
+    local: Option<String>,
+    launch: devbox::names::LaunchId,
+) -> Result<()> {
+    let provider = provider(state, boxes, true);
+    let all = provider.list().await?;
+    for one in all.into_iter().filter(|i| i.launch == Some(launch) || local.as_deref() == Some(&*i.id.0)) {
+        provider.kill(&one.id).await?;
+        provider.terminate(&one.id, &Events::silent()).await?;
+    }
+    Ok(())
+}
