@@ -7,6 +7,9 @@ mod bad_environment;
 mod bad_volume;
 mod cli;
 mod crash;
+mod lambda;
+mod lambda_faults;
+mod lambda_stage;
 mod local_provider;
 #[path = "../sim/mod.rs"]
 mod sim;

@@ -158,7 +158,8 @@ fn make(world: &mut World, wish: Wish, fate: Fate, now: f64) -> Reply {
         rulesets: wish.rulesets,
         user_data: wish.user_data,
         // Documentation addresses (RFC 5737), until a box has one.
-        ip: format!("198.51.100.{low}"),
+        // This machine, where nobody listens: what is told to connect there asks nobody else.
+        ip: format!("127.51.100.{low}"),
         private_ip,
         token: LaunchId::random().to_string(),
         fate,

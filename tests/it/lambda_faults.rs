@@ -1,0 +1,176 @@
+//! Nothing bills unseen: whatever is lost, killed, late or nonsense, there is one box for one `up`, and `down` leaves
+//! none.
+
+use crate::lambda_stage::Cloud;
+use crate::sim::scenario::{Fault, FaultKind, Launch, Outcome};
+use crate::support::until;
+
+const UP: [&str; 4] = ["up", "-y", "--preset", "gh200"];
+
+/// SIGKILL at every step that is on disk, and while Lambda is being asked: the next `up` ends with exactly one box,
+/// `down` with none. The same when the launch went through and its answer was lost.
+#[test]
+fn a_killed_up_is_continued_and_never_leaves_two() {
+    let mut cloud = Cloud::with_boxes();
+    let steps = [
+        ("intent", Outcome::Ok),
+        ("asking", Outcome::Ok),
+        ("launched", Outcome::Ok),
+        ("id", Outcome::Ok),
+        ("transferred", Outcome::Ok),
+        ("unanswered", Outcome::LostAnswer),
+        ("launched", Outcome::LostAnswer),
+        ("id", Outcome::LostAnswer),
+    ];
+    for (step, outcome) in steps {
+        cloud.script(&[outcome]);
+        cloud.env.set("DEVBOX_FAILPOINT", step);
+        cloud.env.devbox(UP).code(128 + 9);
+        cloud.env.set("DEVBOX_FAILPOINT", "");
+        let left = cloud.living().len();
+        let open = cloud.env.journal().iter().filter(|e| e["ended"].is_null()).count();
+        assert!(left <= open, "{step}: {left} instances, {open} in the journal");
+        // What was asked for without an answer is not called gone.
+        assert_eq!(
+            cloud.env.devbox(["status", "--json"]).ok().json()["boxes"].as_array().unwrap().len(),
+            open
+        );
+
+        cloud.env.devbox(UP).ok();
+        assert_eq!(cloud.living().len(), 1, "{step}, {outcome:?}");
+        println!("{step} ({outcome:?}): {left} left, 1 after `up`");
+        cloud.env.devbox(["down"]).ok();
+        cloud.assert_nothing_lives();
+    }
+}
+
+/// The same steps, and `down` instead of another `up`.
+#[test]
+fn a_killed_up_can_be_ended() {
+    let mut cloud = Cloud::without_boxes();
+    for (step, outcome) in [
+        ("intent", Outcome::Ok),
+        ("asking", Outcome::Ok),
+        ("launched", Outcome::Ok),
+        ("id", Outcome::Ok),
+        ("unanswered", Outcome::LostAnswer),
+        ("unanswered", Outcome::Late),
+    ] {
+        cloud.sim.edit(|s| s.launches = vec![Launch::new(outcome).after(1.0)]);
+        cloud.env.set("DEVBOX_FAILPOINT", step);
+        cloud.env.devbox(UP).code(128 + 9);
+        cloud.env.set("DEVBOX_FAILPOINT", "");
+        cloud.env.devbox(["down", "--force"]).ok();
+        std::thread::sleep(std::time::Duration::from_millis(1200));
+        cloud.assert_nothing_lives();
+    }
+}
+
+/// An answer that does not come, or is none: the instance is found by its tag, or another is launched; one box.
+#[test]
+fn an_answer_that_is_lost_leaves_one_box() {
+    let cloud = Cloud::with_boxes();
+    for outcome in
+        [Outcome::LostAnswer, Outcome::NeverArrived, Outcome::Late, Outcome::Garbage, Outcome::GarbageRefused]
+    {
+        cloud.sim.edit(|s| s.launches = vec![Launch::new(outcome).after(1.0)]);
+        cloud.env.devbox(UP).ok().says(&["the launch was not answered"]);
+        assert_eq!(cloud.living().len(), 1, "{outcome:?}");
+        cloud.env.devbox(["down"]).ok();
+        cloud.assert_nothing_lives();
+    }
+}
+
+/// An instance that comes long after it was given up is shown, and ended by the next `up`.
+#[test]
+fn an_instance_that_comes_too_late_is_seen_and_ended() {
+    let mut cloud = Cloud::with_boxes();
+    cloud.env.set("DEVBOX_LAMBDA_SETTLE_TIME", "500ms");
+    cloud.sim.edit(|s| s.launches = vec![Launch::new(Outcome::Late).after(6.0)]);
+    cloud.env.devbox(UP).ok().says(&["no instance came of it"]);
+    let others = || cloud.env.devbox(["status", "--json"]).ok().json()["others"].clone();
+    until("the late one", || others().as_array().unwrap().len() == 1);
+    assert_eq!(others()[0]["given-up"], true);
+    assert!(cloud.env.devbox(["status"]).ok().stdout.contains("came after its launch was given up here"));
+    assert_eq!(cloud.living().len(), 2);
+    cloud.env.devbox(UP).ok().says(&["is of no use to it: ending it"]);
+    assert_eq!(cloud.living().len(), 1);
+    cloud.env.devbox(["down"]).ok();
+    cloud.assert_nothing_lives();
+}
+
+/// "Lambda can't be reached" never means "nothing runs".
+#[test]
+fn an_api_that_is_gone_hides_nothing() {
+    let mut cloud = Cloud::with_boxes();
+    cloud.env.devbox(UP).ok();
+    cloud.stop();
+    let status = cloud.env.devbox(["status"]).code(4).says(&["can't be reached", "may still be billed"]);
+    assert!(status.stdout.contains("with-nix"), "{}", status.stdout);
+    cloud.env.devbox(["down"]).code(4).says(&["may still be billed"]);
+    cloud.env.devbox(UP).code(4).says(&["can't be reached", "is still running", "devbox down with-nix"]);
+    assert_eq!(cloud.env.journal().iter().filter(|e| e["ended"].is_null()).count(), 1);
+    cloud.start_again();
+    cloud.env.devbox(["down"]).ok();
+    cloud.assert_nothing_lives();
+}
+
+/// Refusals that waiting does not help end at once with Lambda's own suggestion; want of capacity ends when the time
+/// is up; either leaves nothing open. Other trouble on Lambda's side is gone through.
+#[test]
+fn refusals_end_and_trouble_passes() {
+    let cloud = Cloud::without_boxes();
+    let env = &cloud.env;
+    cloud.sim.edit(|s| {
+        let mut quota = Launch::new(Outcome::Error);
+        (quota.status, quota.code) = (Some(400), Some("global/quota-exceeded".into()));
+        (quota.message, quota.suggestion) = (Some("Quota exceeded.".into()), Some("Contact Support.".into()));
+        s.launches = vec![quota];
+    });
+    env.devbox(UP).code(4).says(&["Quota exceeded (global/quota-exceeded)", "hint: Contact Support."]);
+    cloud.assert_nothing_lives();
+
+    cloud.script(&[Outcome::ListedButRefused; 50]);
+    let waited = env.devbox(["up", "-y", "--preset", "gh200", "--wait-capacity", "1s"]).code(4);
+    waited.says(&["no capacity for gpu_1x_gh200 in us-east-3", "--wait-capacity 2h"]);
+    cloud.assert_nothing_lives();
+
+    cloud.sim.edit(|s| {
+        s.launches.clear();
+        s.faults = [
+            FaultKind::Internal,
+            FaultKind::RateLimited,
+            FaultKind::Drop,
+            FaultKind::ProviderError,
+            FaultKind::Garbage,
+        ]
+        .map(|kind| Fault::new("GET", "/api/v1/instances", kind))
+        .into();
+    });
+    assert_eq!(env.instances().len(), 0);
+    cloud.sim.edit(|s| s.faults = vec![Fault { times: 100, ..Fault::new("GET", "*", FaultKind::Internal) }]);
+    env.devbox(UP).code(4).says(&["can't tell which instances there are", "try again later"]);
+    assert!(env.journal().iter().all(|e| !e["ended"].is_null()));
+}
+
+/// Boxes that fail while they boot are replaced, a few times; each is ended.
+#[test]
+fn boxes_that_fail_again_and_again_are_given_up() {
+    let cloud = Cloud::without_boxes();
+    cloud.script(&[Outcome::Unhealthy, Outcome::Preempted, Outcome::Unhealthy]);
+    cloud.env.devbox(UP).code(4).says(&["3 boxes failed while they booted", "nothing runs"]);
+    assert_eq!(cloud.sim.instances().len(), 3);
+    cloud.assert_nothing_lives();
+}
+
+/// Ctrl-C while waiting for capacity: nothing runs, and that is what it says.
+#[test]
+fn an_interrupted_wait_for_capacity_leaves_nothing() {
+    let cloud = Cloud::without_boxes();
+    cloud.script(&[Outcome::ListedButRefused; 200]);
+    let child = cloud.env.start_until(["up", "-y", "--json", "--preset", "gh200"], "waiting for capacity");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    crate::support::signal(&child, rustix::process::Signal::INT);
+    crate::support::finish(child).code(130);
+    assert!(cloud.living().is_empty());
+}

@@ -1,0 +1,135 @@
+//! A devbox and a simulated Lambda Cloud for it, quick enough for tests.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::sim::scenario::{Launch, Outcome};
+use crate::sim::{Boxes, Options, Scenario, Sim, Snapshot, check, scenario};
+use crate::sim_stage::{Client, KEY};
+use crate::support::{TestEnv, host, repository};
+
+/// Fast, and otherwise like the real one.
+const SCENARIO: &str = r#"
+rates = { scale = 20 }
+boot = { seconds = 0.5, ip-after = 0.2, mount-delay = 0.5 }
+terminate = { seconds = 0.3, listed = 1 }
+filesystems = [{ name = "devbox", region = "us-east-3" }]
+"#;
+
+/// A devbox of its own and a cloud of its own. The cloud's boxes end with it.
+pub(crate) struct Cloud {
+    pub(crate) env: TestEnv,
+    pub(crate) sim: Sim,
+    boxes: bool,
+}
+
+impl Cloud {
+    /// With a project that brings the Nix of its box, as boxes of Lambda have none.
+    pub(crate) fn with_boxes() -> Self {
+        let env = TestEnv::empty();
+        let project = env.project("");
+        host(
+            repository().join("tests/fixtures/guest-nix.sh").to_str().unwrap(),
+            &[project.to_str().unwrap()],
+        );
+        Self::around(env, true)
+    }
+
+    /// Whose instances are words alone.
+    pub(crate) fn without_boxes() -> Self {
+        Self::around(TestEnv::new("hello"), false)
+    }
+
+    fn around(mut env: TestEnv, boxes: bool) -> Self {
+        let sim = start(&env, ([127, 0, 0, 1], 0).into(), scenario::parse(SCENARIO).unwrap(), boxes);
+        // What this machine can run, in place of a GH200.
+        let system = format!("{}-linux", std::env::consts::ARCH);
+        let config = env.project("devbox.toml");
+        let text = std::fs::read_to_string(&config).unwrap().replace("provider = \"local\"\n", "");
+        std::fs::write(&config, format!("{text}\n[presets.gh200]\nsystem = \"{system}\"\n")).unwrap();
+        env.set("LAMBDA_API_KEY", KEY);
+        env.set("DEVBOX_LAMBDA_ADDRESS", sim.base());
+        env.set("DEVBOX_LAMBDA_REQUEST_INTERVAL", "60ms");
+        env.set("DEVBOX_LAMBDA_LAUNCH_INTERVAL", "700ms");
+        env.set("DEVBOX_LAMBDA_SETTLE_TIME", "2s");
+        env.set("DEVBOX_CAPACITY_FIRST_PAUSE", "300ms");
+        Self { env, sim, boxes }
+    }
+
+    /// What the next launches come to.
+    pub(crate) fn script(&self, outcomes: &[Outcome]) {
+        self.sim.edit(|s| s.launches = outcomes.iter().map(|o| Launch::new(*o)).collect());
+    }
+
+    /// The instances that may still be billed.
+    pub(crate) fn living(&self) -> Vec<Snapshot> {
+        let mut all = self.sim.instances();
+        all.retain(|i| !["terminating", "terminated", "preempted"].contains(&i.status.as_str()));
+        all
+    }
+
+    /// Nothing lives, and the journal knows it.
+    #[track_caller]
+    pub(crate) fn assert_nothing_lives(&self) {
+        assert!(self.living().is_empty(), "{:?}", self.living());
+        for entry in self.env.journal() {
+            assert!(!entry["ended"].is_null(), "open in the journal: {entry}");
+        }
+    }
+
+    /// Every answer so far was what the document says.
+    #[track_caller]
+    pub(crate) fn assert_faithful(&self) {
+        let wrong = check::answers(&self.sim.requests());
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// The cloud goes.
+    pub(crate) fn stop(&mut self) {
+        self.sim.stop();
+    }
+
+    /// The cloud comes back, at the same address and as it was.
+    pub(crate) fn start_again(&mut self) {
+        let scenario = scenario::parse(SCENARIO).unwrap();
+        self.sim = start(&self.env, self.sim.address(), scenario, self.boxes);
+    }
+
+    /// An instance that somebody else launched, with their tags. Its id.
+    pub(crate) fn launch_elsewhere(&self, name: &str, volume: &str, tags: &Value) -> String {
+        let client = Client::of(&self.sim);
+        // A key of their own; the account may have it twice.
+        client
+            .post(
+                "/ssh-keys",
+                &json!({"name": "theirs", "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIElsewhere"}),
+            )
+            .ok();
+        let body = json!({
+            "region_name": "us-east-3", "instance_type_name": "gpu_1x_gh200", "ssh_key_names": ["theirs"],
+            "file_system_names": [volume], "name": name, "tags": tags,
+        });
+        let launched = client.post("/instance-operations/launch", &body).data();
+        launched["instance_ids"][0].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.sim.end_everything();
+    }
+}
+
+fn start(env: &TestEnv, listen: SocketAddr, scenario: Scenario, boxes: bool) -> Sim {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/devbox");
+    Sim::start(Options {
+        listen,
+        state: env.path("cloud"),
+        scenario,
+        boxes: boxes.then_some(Boxes { cache }),
+        api_key: KEY.to_owned(),
+    })
+    .unwrap()
+}
