@@ -13,11 +13,11 @@ const UP: [&str; 4] = ["up", "-y", "--preset", "gh200"];
 fn a_killed_up_is_continued_and_never_leaves_two() {
     let mut cloud = Cloud::with_boxes();
     let steps = [
+        ("transferred", Outcome::Ok),
         ("intent", Outcome::Ok),
         ("asking", Outcome::Ok),
         ("launched", Outcome::Ok),
         ("id", Outcome::Ok),
-        ("transferred", Outcome::Ok),
         ("unanswered", Outcome::LostAnswer),
         ("launched", Outcome::LostAnswer),
         ("id", Outcome::LostAnswer),
@@ -81,21 +81,38 @@ fn an_answer_that_is_lost_leaves_one_box() {
     }
 }
 
-/// An instance that comes long after it was given up is shown, and ended by the next `up`.
+/// An instance that comes while `up` goes on without it holds the volume that the other needs: it is ended.
 #[test]
-fn an_instance_that_comes_too_late_is_seen_and_ended() {
+fn an_instance_that_comes_too_late_is_ended() {
     let mut cloud = Cloud::with_boxes();
     cloud.env.set("DEVBOX_LAMBDA_SETTLE_TIME", "500ms");
     cloud.sim.edit(|s| s.launches = vec![Launch::new(Outcome::Late).after(6.0)]);
-    cloud.env.devbox(UP).ok().says(&["no instance came of it"]);
+    cloud
+        .env
+        .devbox(UP)
+        .ok()
+        .says(&["no instance came of it", "came after its launch was given up: ending it"]);
+    assert_eq!(cloud.living().len(), 1);
+    cloud.env.devbox(["down"]).ok();
+    cloud.assert_nothing_lives();
+}
+
+/// One that comes when `up` has gone is shown as what it is, and the next `up` ends it.
+#[test]
+fn an_instance_that_comes_later_still_is_seen_and_ended() {
+    let mut cloud = Cloud::without_boxes();
+    cloud.env.set("DEVBOX_LAMBDA_SETTLE_TIME", "300ms");
+    cloud.env.set("DEVBOX_BOX_BOOT_TIMEOUT", "1s");
+    cloud.sim.edit(|s| s.launches = vec![Launch::new(Outcome::Late).after(6.0)]);
+    cloud.env.devbox(UP).code(5).says(&["no instance came of it", "is still running", "devbox down hello"]);
     let others = || cloud.env.devbox(["status", "--json"]).ok().json()["others"].clone();
     until("the late one", || others().as_array().unwrap().len() == 1);
     assert_eq!(others()[0]["given-up"], true);
     assert!(cloud.env.devbox(["status"]).ok().stdout.contains("came after its launch was given up here"));
     assert_eq!(cloud.living().len(), 2);
-    cloud.env.devbox(UP).ok().says(&["is of no use to it: ending it"]);
+    cloud.env.devbox(UP).code(5).says(&["is of no use to it: ending it"]);
     assert_eq!(cloud.living().len(), 1);
-    cloud.env.devbox(["down"]).ok();
+    cloud.env.devbox(["down", "--force"]).ok();
     cloud.assert_nothing_lives();
 }
 

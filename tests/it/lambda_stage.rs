@@ -100,13 +100,13 @@ impl Cloud {
     /// An instance that somebody else launched, with their tags. Its id.
     pub(crate) fn launch_elsewhere(&self, name: &str, volume: &str, tags: &Value) -> String {
         let client = Client::of(&self.sim);
-        // A key of their own; the account may have it twice.
-        client
-            .post(
-                "/ssh-keys",
-                &json!({"name": "theirs", "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIElsewhere"}),
-            )
-            .ok();
+        let key = self.env.path("their-key");
+        if !key.exists() {
+            host("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", key.to_str().unwrap()]);
+        }
+        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+        // The account takes it twice.
+        client.post("/ssh-keys", &json!({"name": "theirs", "public_key": public.trim()})).ok();
         let body = json!({
             "region_name": "us-east-3", "instance_type_name": "gpu_1x_gh200", "ssh_key_names": ["theirs"],
             "file_system_names": [volume], "name": name, "tags": tags,

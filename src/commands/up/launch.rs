@@ -207,7 +207,10 @@ impl Story<'_> {
         let outcome = match attempt {
             Ok(Attempt::Launched(launched)) => self.take(*launched, intent).await,
             Ok(Attempt::NoCapacity(why)) => self.cx.journal.end(&intent).map(|()| Outcome::NoCapacity(why)),
-            Ok(Attempt::Lost(why)) => self.cx.journal.end(&intent).map(|()| Outcome::Lost(why)),
+            Ok(Attempt::Lost(why)) => {
+                self.given_up.borrow_mut().push(launch);
+                self.cx.journal.end(&intent).map(|()| Outcome::Lost(why))
+            }
             Ok(Attempt::Refused(e)) => self.cx.journal.end(&intent).and(Err(e)),
             Err(e) => Err(e),
         };

@@ -7,7 +7,7 @@ mod report;
 
 pub use report::still_running;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ use crate::failpoint;
 use crate::guest::facts::Facts;
 use crate::guest::{activate, facts};
 use crate::journal::Entry;
-use crate::names::{BoxName, ProjectName, System};
+use crate::names::{BoxName, LaunchId, ProjectName, System};
 use crate::nix::environment::{self, GUEST_NIX, realise};
 use crate::nix::{self, Environment};
 use crate::plan::up::{Source, render_plan};
@@ -47,6 +47,8 @@ struct Story<'a> {
     signing: SigningKey,
     /// Whether a billable call is under way whose answer is not on disk yet.
     asking: Cell<bool>,
+    /// Launches of this story that were given up unanswered: their instances may come yet.
+    given_up: RefCell<Vec<LaunchId>>,
     /// Whether the environment has been evaluated: before that nothing is paid for.
     evaluated: watch::Sender<bool>,
 }
@@ -99,6 +101,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
         config,
         provider,
         asking: Cell::new(false),
+        given_up: RefCell::default(),
         evaluated: watch::Sender::new(false),
     };
     let told = story.tell(args).await;

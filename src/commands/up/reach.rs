@@ -35,7 +35,10 @@ impl Story<'_> {
         };
         // A step that failed before gets another chance on a box that ran already.
         let again = matches!(plan.source, Source::Running { .. });
-        let mut set_up = self.set_up(&guest, &entry, again).await;
+        let mut set_up = tokio::select! {
+            set_up = self.set_up(&guest, &entry, again) => set_up,
+            failed = self.end_late_ones() => Err(failed),
+        };
         let failed = set_up.as_ref().is_err_and(|e| e.kind() == Kind::Guest);
         if failed && !fresh && !guest.is_connected().await {
             // The open connection was to a box that has lost its power since.
@@ -92,6 +95,30 @@ impl Story<'_> {
                     .caused_by(e)
                     .hint("nothing runs; try another preset or region, or again later"));
             }
+        }
+    }
+
+    /// Ends what comes of launches that were given up: such a box would be billed, and may hold the volume that ours
+    /// waits for. Goes on until it fails.
+    async fn end_late_ones(&self) -> Error {
+        let given_up = self.given_up.borrow().clone();
+        if given_up.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            let instances = match self.provider.list().await {
+                Ok(instances) => instances,
+                Err(e) => return e,
+            };
+            let late = |i: &&Instance| i.launch.is_some_and(|launch| given_up.contains(&launch));
+            for instance in instances.iter().filter(late).filter(|i| !i.status.is_ending()) {
+                let (id, events) = (&instance.id, &self.cx.ui.events);
+                events.warn(format!("{id} came after its launch was given up: ending it"));
+                if let Err(e) = self.provider.terminate(id, events).await {
+                    return e;
+                }
+            }
+            tokio::time::sleep(self.provider.pace()).await;
         }
     }
 
