@@ -403,6 +403,18 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_are_scenarios() {
+        let manual = include_str!("README.md");
+        let example = manual.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+        let scenario = parse(example).unwrap();
+        assert_eq!((scenario.launches.len(), scenario.faults.len(), scenario.capacity.len()), (2, 1, 3));
+        parse(include_str!("quick.toml")).unwrap();
+        // What the manual calls the default is.
+        let Scenario { boot, terminate, quota, .. } = scenario;
+        assert_eq!((boot, terminate, quota), (Boot::default(), Terminate::default(), Quota::default()));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused() {
         assert!(parse("rate = 1").is_err());
         assert!(parse("[[launches]]\noutcome = 'ok'\nafer = 1").is_err());
