@@ -112,8 +112,8 @@ fn a_launch_that_is_not_sound_is_told_what_the_document_says() {
 fn an_instance_lives_and_ends_and_its_filesystem_is_in_use_meanwhile() {
     let stage = Stage::new("[[launches]]\noutcome = 'unhealthy'");
     stage.sim.edit(|s| {
-        s.boot.seconds = 0.3;
-        s.terminate = scenario::Terminate { seconds: 0.3, listed: 0.3 };
+        s.boot.seconds = 1.0;
+        s.terminate = scenario::Terminate { seconds: 1.0, listed: 0.5 };
     });
     let id = stage.launched();
     let status = || stage.client.get(&format!("/instances/{id}")).data()["status"].clone();
@@ -142,7 +142,7 @@ fn an_instance_lives_and_ends_and_its_filesystem_is_in_use_meanwhile() {
 
 #[test]
 fn beyond_the_rates_is_429_and_steady_is_not() {
-    let stage = Stage::new("rates = { scale = 10, tolerance = 0.05, retry-after = 3 }");
+    let stage = Stage::new("rates = { scale = 5, tolerance = 0.05, retry-after = 3 }");
     let statuses: Vec<_> = (0..6).map(|_| stage.client.get("/instances").status).collect();
     assert!(statuses.contains(&429), "{statuses:?}");
     until("a refusal with its header", || {
@@ -150,15 +150,15 @@ fn beyond_the_rates_is_429_and_steady_is_not() {
         answer.status == 429 && answer.headers.contains("retry-after: 3")
     });
     for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(250));
         stage.client.get("/instances").ok();
     }
-    // A launch in 1.2 s, whatever else is asked.
-    std::thread::sleep(Duration::from_millis(150));
+    // A launch in 2.4 s, whatever else is asked.
+    std::thread::sleep(Duration::from_millis(250));
     assert_ne!(stage.launch().unwrap().status, 429);
-    std::thread::sleep(Duration::from_millis(150));
+    std::thread::sleep(Duration::from_millis(250));
     assert_eq!(stage.launch().unwrap().status, 429);
-    std::thread::sleep(Duration::from_millis(1200));
+    std::thread::sleep(Duration::from_millis(2400));
     assert_ne!(stage.launch().unwrap().status, 429);
     stage.sound();
 }
@@ -171,7 +171,7 @@ fn capacity_comes_and_goes() {
         outcome = "listed-but-refused"
         [[launches]]
         outcome = "no-capacity"
-        after = 0.5
+        after = 2
         [capacity]
         gpu_1x_gh200 = [{ region = "us-east-3", count = 1 }, { region = "us-west-1", from = 3600 }]
         gpu_1x_a10 = []
@@ -204,7 +204,7 @@ fn launches_come_out_as_the_script_says() {
     assert!(stage.launch().is_none());
     assert_eq!((made(), stage.listed().len()), (1, 1));
 
-    script(vec![Launch::new(Outcome::Late).after(0.5)]);
+    script(vec![Launch::new(Outcome::Late).after(1.5)]);
     assert!(stage.launch().is_none());
     assert_eq!((made(), stage.listed().len()), (2, 1));
     let late = stage.sim.instances()[1].id.clone();

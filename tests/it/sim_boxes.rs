@@ -69,7 +69,7 @@ fn an_instance_is_a_box_and_terminate_pulls_its_plug() {
     let scenario = scenario::parse(
         r#"rates = { scale = 0 }
         boot = { seconds = 1, ip-after = 0, mount-delay = 2 }
-        terminate = { seconds = 1 }
+        terminate = { seconds = 4 }
         filesystems = [{ name = "Data-1", region = "us-east-3" }]"#,
     )
     .unwrap();

@@ -39,7 +39,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     let target = parts.uri.path_and_query().map_or_else(|| request.path.clone(), ToString::to_string);
     let reply = shared.exchange(&request, target);
     if reply.delay > 0.0 {
-        tokio::time::sleep(Duration::from_secs_f64(reply.delay)).await;
+        tokio::time::sleep(Duration::try_from_secs_f64(reply.delay).unwrap_or_default()).await;
     }
     if reply.drop {
         // Unwinds the connection's own task, which closes it without a word. The runtime expects that,
