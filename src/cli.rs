@@ -195,19 +195,37 @@ pub struct Status {
     pub name: Option<String>,
 }
 
-/// List what the provider has.
+/// List what there is to rent, and what the account has.
+///
+/// Each thing is a card of two columns; `--table` prints a line each. Nothing is left out because it is sold
+/// out, and what this version of devbox does not know is shown as it comes.
 #[derive(Args, Debug)]
 pub struct List {
     /// What to list
     #[command(subcommand)]
     pub what: Listed,
+    /// A line for each, instead of a card
+    #[arg(long, global = true)]
+    pub table: bool,
 }
 
 /// What can be listed.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Listed {
-    /// Instances, ours or not
+    /// Instances, ours or not, of every provider in use
     Instances,
+    /// Kinds of machine: what they have, what they cost, where they are free
+    InstanceTypes,
+    /// Operating system images
+    Images,
+    /// Persistent filesystems: the volumes
+    Filesystems,
+    /// Public keys that the account has
+    SshKeys,
+    /// What the firewall lets in
+    FirewallRulesets,
+    /// Presets: what `up --preset` takes
+    Presets,
 }
 
 /// Wait until a box is ready, or gone.

@@ -159,6 +159,7 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, instances: Option<&[I
     let instance = instances.and_then(|all| instance_of(entry, all));
     let status = match (instances, instance) {
         (None, _) => "unknown".to_owned(),
+        (Some(_), None) if entry.instance.is_none() => "asked for, not answered".to_owned(),
         (Some(_), None) => "gone".to_owned(),
         (Some(_), Some(instance)) => instance.status.to_string(),
     };
@@ -302,7 +303,8 @@ fn render_cost(cents: Option<u64>, per_hour: Option<u32>) -> String {
     match (cents, per_hour) {
         (Some(0), Some(0)) => "free".to_owned(),
         (Some(cents), per_hour) => format!("{}, {}", render_price(cents), render_hourly(per_hour)),
-        (None, per_hour) => format!("unknown, {}", render_hourly(per_hour)),
+        (None, Some(_)) => format!("unknown, {}", render_hourly(per_hour)),
+        (None, None) => "unknown".to_owned(),
     }
 }
 

@@ -261,11 +261,17 @@ pub fn without_secrets(extra: &Extra) -> Extra {
             .iter()
             .any(|word| name.contains(word))
     };
-    let clean = |value: &Value| match value {
+    let known = extra.iter().filter(|(name, _)| !secret(name));
+    known.map(|(name, value)| (name.clone(), value_without_secrets(value))).collect()
+}
+
+/// The same for a whole document.
+pub fn value_without_secrets(value: &Value) -> Value {
+    match value {
         Value::Object(inner) => Value::Object(without_secrets(inner)),
+        Value::Array(items) => items.iter().map(value_without_secrets).collect(),
         other => other.clone(),
-    };
-    extra.iter().filter(|(name, _)| !secret(name)).map(|(name, value)| (name.clone(), clean(value))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -287,9 +293,18 @@ mod tests {
 
     #[test]
     fn secrets_are_left_out_wherever_they_stand() {
-        let extra =
-            json!({"jupyter_token": "t", "jupyter_url": "u", "deep": {"Api_Key": 1, "ok": 2}, "ok": 3});
+        let extra = json!({"jupyter_token": "t", "deep": {"Api_Key": 1, "ok": 2}, "ok": 3, "list": [{"password": 1}, 4]});
         let clean = without_secrets(extra.as_object().unwrap());
-        assert_eq!(Value::Object(clean), json!({"deep": {"ok": 2}, "ok": 3}));
+        assert_eq!(Value::Object(clean), json!({"deep": {"ok": 2}, "ok": 3, "list": [{}, 4]}));
+    }
+
+    #[test]
+    fn grace_is_an_arm() {
+        for name in ["gpu_1x_gh200", "gpu_4x_gb200", "gpu_72x_GB300"] {
+            assert_eq!(system_of(name), System::Aarch64Linux, "{name}");
+        }
+        for name in ["gpu_1x_a10", "gpu_8x_h100_sxm5gdr", "gpu_8x_b200_sxm6", "cpu_4x_general", ""] {
+            assert_eq!(system_of(name), System::X86_64Linux, "{name}");
+        }
     }
 }

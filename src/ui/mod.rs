@@ -1,9 +1,12 @@
 //! The only place that prints. stdout is data, stderr is talk.
 
+pub mod card;
 mod json;
 mod plain;
 mod prompt;
+pub mod table;
 mod terminal;
+pub mod text;
 pub mod timeline;
 
 use std::io::{IsTerminal, Write};
@@ -91,6 +94,11 @@ impl Ui {
         self.options.json
     }
 
+    /// How many columns data has on standard output; where that is no terminal, as many as it likes.
+    pub fn columns(&self) -> usize {
+        console::Term::stdout().size_checked().map_or(UNLIMITED, |(_, columns)| usize::from(columns))
+    }
+
     /// Hands out data. A reader that went away is no failure of ours.
     pub fn data(&self, text: &str) {
         let mut out = std::io::stdout().lock();
@@ -158,6 +166,9 @@ impl Ui {
         ignore(std::io::stderr().lock().write_all(text.as_bytes()));
     }
 }
+
+/// Wider than any line: what is piped on is not cut.
+const UNLIMITED: usize = 100_000;
 
 const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();

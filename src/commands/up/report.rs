@@ -11,6 +11,7 @@ use crate::events::Level;
 use crate::journal::Entry;
 use crate::names::BoxName;
 use crate::nix::Environment;
+use crate::plan::cost::render_hourly;
 use crate::ssh::include;
 use crate::transfer::Moved;
 use crate::ui::timeline::render_timeline;
@@ -96,11 +97,7 @@ pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
     }
     match cx.journal.of_box(name) {
         Ok(Some(entry)) => {
-            let cost = match entry.cents_per_hour {
-                Some(0) => "free".to_owned(),
-                Some(cents) => format!("{:.2} USD an hour", f64::from(cents) / 100.0),
-                None => "price unknown".to_owned(),
-            };
+            let cost = render_hourly(entry.cents_per_hour);
             let what = match &entry.instance {
                 Some(id) => format!("`{name}` is still running ({id}, {cost})"),
                 None => {
