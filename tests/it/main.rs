@@ -8,6 +8,7 @@ mod bad_volume;
 mod cli;
 mod crash;
 mod lambda;
+mod lambda_answers;
 mod lambda_faults;
 mod lambda_stage;
 mod local_provider;

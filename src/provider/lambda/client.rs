@@ -118,7 +118,8 @@ impl Client {
                 Err(ours) => return Err(ours),
             };
             tries += 1;
-            let Some(pause) = plan_retry(tries, &failure, ask.safety, fastrand::f64()) else {
+            let Some(pause) = plan_retry(tries, &failure, ask.safety, self.limiter.request, fastrand::f64())
+            else {
                 return Err(failure.into());
             };
             self.events.detail(format!(

@@ -19,7 +19,8 @@ const FURTHEST: i64 = 15 * 60 * 1000;
 #[derive(Clone, Debug)]
 pub(super) struct Limiter {
     file: PathBuf,
-    request: Duration,
+    /// Between two requests.
+    pub(super) request: Duration,
     launch: Duration,
 }
 

@@ -6,8 +6,6 @@ use super::answer::Failure;
 
 /// The most times one request is made.
 pub(super) const TRIES: u32 = 6;
-/// The first pause, at most; each is twice as long as the one before.
-const FIRST: Duration = Duration::from_secs(1);
 /// The longest pause of our own choice.
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest that the API may ask us to wait.
@@ -23,19 +21,25 @@ pub(super) enum Safety {
 }
 
 /// How long to wait before asking again; nothing when it is over. `tries` have been made, the last one
-/// ended in `failure`. `dice` is between 0 and 1: the whole pause is up to chance, so that many who
+/// ended in `failure`. The first pause is at most `first`, each is twice as long as the one before. `dice` is between 0 and 1: the whole pause is up to chance, so that many who
 /// were refused together do not come back together.
-pub(super) fn plan_retry(tries: u32, failure: &Failure, safety: Safety, dice: f64) -> Option<Duration> {
+pub(super) fn plan_retry(
+    tries: u32,
+    failure: &Failure,
+    safety: Safety,
+    first: Duration,
+    dice: f64,
+) -> Option<Duration> {
     let again = failure.is_transient() && (safety == Safety::Repeatable || failure.is_harmless());
     if !again || tries >= TRIES {
         return None;
     }
-    let most = FIRST.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
+    let most = first.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
     let ours = most.mul_f64(dice.clamp(0.0, 1.0));
     match failure {
         Failure::Refused(refusal) => match refusal.retry_after {
             Some(theirs) if theirs > PATIENCE => None,
-            Some(theirs) => Some(theirs + ours.min(FIRST)),
+            Some(theirs) => Some(theirs + ours.min(first)),
             None => Some(ours),
         },
         Failure::Unsent(_) | Failure::Unanswered(_) => Some(ours),
@@ -47,6 +51,8 @@ mod tests {
     use super::*;
     use crate::provider::lambda::answer::Refusal;
     use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn refused(status: u16, retry_after: Option<Duration>) -> Failure {
         Failure::Refused(Refusal {
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_launch_is_repeated_only_when_nothing_can_have_been_launched() {
-        let plan = |failure: &Failure| plan_retry(1, failure, Safety::Once, 0.5).is_some();
+        let plan = |failure: &Failure| plan_retry(1, failure, Safety::Once, SECOND, 0.5).is_some();
         assert!(plan(&refused(429, None)));
         assert!(plan(&Failure::Unsent(String::new())));
         assert!(!plan(&refused(500, None)));
@@ -70,7 +76,8 @@ mod tests {
 
     #[test]
     fn the_api_may_say_when_but_not_for_ever() {
-        let plan = |s| plan_retry(1, &refused(429, Some(Duration::from_secs(s))), Safety::Repeatable, 0.0);
+        let plan =
+            |s| plan_retry(1, &refused(429, Some(Duration::from_secs(s))), Safety::Repeatable, SECOND, 0.0);
         assert_eq!(plan(12), Some(Duration::from_secs(12)));
         assert_eq!(plan(3600), None);
     }
@@ -78,7 +85,7 @@ mod tests {
     proptest! {
         #[test]
         fn pauses_are_bounded_and_tries_too(tries in 0_u32..100, status in 400_u16..600, dice in -1.0..2.0_f64) {
-            match plan_retry(tries, &refused(status, None), Safety::Repeatable, dice) {
+            match plan_retry(tries, &refused(status, None), Safety::Repeatable, SECOND, dice) {
                 Some(pause) => prop_assert!(tries < TRIES && pause <= LONGEST && (status == 429 || status == 408 || status >= 500)),
                 None => prop_assert!(tries >= TRIES || (status < 500 && status != 429 && status != 408)),
             }
