@@ -5,10 +5,11 @@ use serde_json::json;
 
 use crate::cli::Doctor;
 use crate::commands::Context;
-use crate::config::Config;
 use crate::config::project::Project;
+use crate::config::{Config, ProviderName};
 use crate::error::{Error, Kind, Result};
 use crate::nix::version;
+use crate::provider::catalog::Catalog;
 use crate::ssh::{include, keys};
 
 /// How a check came out.
@@ -116,6 +117,10 @@ async fn of_config(cx: &Context, config: &Config) -> Vec<Check> {
             Err(e) => Check::of_error("ssh key", &e),
         });
     }
+    if config.box_.provider == ProviderName::Lambda {
+        checks.push(lambda(cx, config).await);
+        return checks;
+    }
     let local = cx.local(config);
     let missing = local.missing();
     if missing.is_empty() {
@@ -128,6 +133,15 @@ async fn of_config(cx: &Context, config: &Config) -> Vec<Check> {
         fix: Some(lack.fix),
     }));
     checks
+}
+
+/// Whether Lambda takes the key.
+async fn lambda(cx: &Context, config: &Config) -> Check {
+    let asked = async { cx.lambda(config)?.ssh_keys().await };
+    match asked.await {
+        Ok(keys) => Check::ok("lambda", format!("takes the key; the account has {} ssh keys", keys.len())),
+        Err(e) => Check::of_error("lambda", &e),
+    }
 }
 
 /// One line for each check, the fix below it. Pure.

@@ -14,7 +14,8 @@ const UP: [&str; 4] = ["up", "-y", "--preset", "gh200"];
 /// again. The key of the account is nowhere, and every answer was one that Lambda could have given.
 #[test]
 fn a_box_is_launched_through_scarcity_and_everything_stays() {
-    let cloud = Cloud::with_boxes();
+    let mut cloud = Cloud::with_boxes();
+    let programs = cloud.record_programs();
     let env = &cloud.env;
     cloud.script(&[
         Outcome::ListedButRefused,
@@ -66,6 +67,12 @@ fn a_box_is_launched_through_scarcity_and_everything_stays() {
     cloud.assert_faithful();
 
     assert!(!up.stderr.contains(KEY) && !up.stdout.contains(KEY));
+    let programs = std::fs::read_to_string(programs).unwrap();
+    assert!(
+        programs.contains("ssh -F") && programs.contains("nix ") && programs.contains("HOME="),
+        "{programs}"
+    );
+    assert!(!programs.contains(KEY), "a program was given the key");
     for instance in cloud.sim.instances() {
         assert!(!instance.user_data.contains(KEY));
     }
@@ -119,6 +126,50 @@ fn every_box_of_the_account_is_seen_and_what_is_not_ours_is_left_alone() {
     env.devbox(["down", "--all", "-y"]).ok();
     assert_eq!(cloud.living().len(), 1);
     cloud.assert_faithful();
+}
+
+/// Every listing of the account, in every form.
+#[test]
+fn everything_can_be_listed() {
+    let mut cloud = Cloud::without_boxes();
+    let tag = json!([{"key": "devbox:launch", "value": "00000000000000000000000000000001"}]);
+    let id = cloud.launch_elsewhere("hello", "devbox", &tag);
+    for (what, word) in [
+        ("instances", id.as_str()),
+        ("instance-types", "gpu_1x_gh200"),
+        ("images", "lambda-stack-24-04"),
+        ("filesystems", "devbox"),
+        ("ssh-keys", "theirs"),
+        ("firewall-rulesets", "Global Firewall Rules"),
+        ("presets", "8xh100"),
+    ] {
+        for form in [&["list", what][..], &["list", what, "--table"], &["list", "--table", what]] {
+            let text = cloud.env.devbox(form).ok().stdout;
+            assert!(text.contains(word), "{form:?}:\n{text}");
+        }
+        let document = cloud.env.devbox(["list", what, "--json"]).ok().json();
+        assert!(!document[what].as_array().unwrap().is_empty(), "{document}");
+    }
+    // Nothing is hidden because it is sold out; what is free comes first.
+    let types = cloud.env.devbox(["list", "instance-types", "--json"]).ok().json();
+    let free: Vec<bool> = types["instance-types"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| !t["regions_with_capacity_available"].as_array().unwrap().is_empty())
+        .collect();
+    assert!(free.contains(&false) && free.is_sorted_by(|a, b| a >= b), "{free:?}");
+    // Words that are new to us are shown as they come.
+    cloud.sim.edit(|s| s.odd = true);
+    for what in ["instances", "instance-types", "images", "filesystems", "ssh-keys", "firewall-rulesets"] {
+        cloud.env.devbox(["list", what]).ok();
+    }
+    cloud.env.devbox(["status"]).ok();
+    let doctor = cloud.env.devbox(["doctor", "--set", "box.provider=lambda"]);
+    assert!(doctor.stdout.contains("takes the key"), "{}", doctor.stdout);
+    cloud.env.devbox(["down", &id, "--force"]).ok();
+    cloud.stop();
+    cloud.env.devbox(["list", "instances"]).code(4).says(&["can't be reached"]);
 }
 
 /// Everything that can be known before money is spent is said before money is spent.

@@ -23,9 +23,12 @@ pub async fn run(cx: &Context, args: &List) -> Result<()> {
     let config = cx.resolved_or_defaults()?;
     match args.what {
         Listed::Instances => {
-            let instances = instances(cx, &config).await?;
+            let (instances, asked) = instances(cx, &config).await?;
             let listing = render::instances(&instances, Timestamp::now());
-            show(cx, args, "instances", &instances, &listing)
+            if asked.is_ok() || !instances.is_empty() {
+                show(cx, args, "instances", &instances, &listing)?;
+            }
+            asked
         }
         Listed::InstanceTypes => {
             let mut types = cx.catalog(&config)?.instance_types().await?;
@@ -57,13 +60,17 @@ pub async fn run(cx: &Context, args: &List) -> Result<()> {
     }
 }
 
-/// Those of every provider that may have some.
-async fn instances(cx: &Context, config: &Config) -> Result<Vec<Instance>> {
-    let mut all = Vec::new();
+/// Those of every provider that may have some, and whether all could be asked: one that can't hides nothing of
+/// the others.
+async fn instances(cx: &Context, config: &Config) -> Result<(Vec<Instance>, Result<()>)> {
+    let (mut all, mut asked) = (Vec::new(), Ok(()));
     for provider in cx.providers(config)? {
-        all.extend(provider.list().await?);
+        match provider.list().await {
+            Ok(instances) => all.extend(instances),
+            Err(e) => asked = asked.and(Err(e)),
+        }
     }
-    Ok(all)
+    Ok((all, asked))
 }
 
 fn show<T: Serialize>(cx: &Context, args: &List, what: &str, items: &[T], listing: &Listing) -> Result<()> {
