@@ -34,6 +34,9 @@ def is_stateful(case):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
+    if is_stateful(case) and isinstance(case.body, dict) and isinstance(case.body.get("instance_ids"), str):
+        # An id of an earlier answer, which schemathesis puts where a list of them belongs.
+        case.body["instance_ids"] = [case.body["instance_ids"]]
     if not is_valid(case):
         return
     if isinstance(case.body, dict):
