@@ -87,6 +87,17 @@ pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> 
     phase.doing("evaluating");
     std::fs::create_dir_all(&wanted.roots).or_fail(|| format!("can't make {}", tick(&wanted.roots)))?;
 
+    // First, so that nothing is paid for when it is not to be had.
+    let guest_nix = match &wanted.guest_nix {
+        None => None,
+        Some(package) => {
+            let link = wanted.roots.join("nix");
+            build(package, &link, &phase, wanted).await?;
+            let path = store_path_of(&link)?;
+            Some(GuestNix { closure: closure_of(&path).await?, path })
+        }
+    };
+
     let installable = command::installable(&wanted.shell, "devShells", wanted.system);
     let profile = wanted.roots.join("env");
     let cmd = command::argv_print_dev_env(&wanted.root, &installable, &profile);
@@ -94,16 +105,6 @@ pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> 
     evaluated();
     let output = store_path_of(&profile)?;
     forget_older_generations(&profile)?;
-
-    let guest_nix = match &wanted.guest_nix {
-        None => None,
-        Some(package) => {
-            let link = wanted.roots.join("nix");
-            build(package, &link, &phase, wanted, &evaluated).await?;
-            let path = store_path_of(&link)?;
-            Some(GuestNix { closure: closure_of(&path).await?, path })
-        }
-    };
 
     let closure = closure_of(&output).await?;
     let fingerprint = closure.fingerprint(&output);
@@ -114,23 +115,17 @@ pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> 
 }
 
 /// Builds a package, found as `nix build` finds it: nixpkgs has its own among `legacyPackages`.
-async fn build(
-    package: &str,
-    link: &Path,
-    phase: &Running,
-    wanted: &Wanted,
-    evaluated: &impl Fn(),
-) -> Result<()> {
+async fn build(package: &str, link: &Path, phase: &Running, wanted: &Wanted) -> Result<()> {
     let mut first = None;
     for outputs in ["packages", "legacyPackages"] {
         let installable = command::installable(package, outputs, wanted.system);
         let cmd = command::argv_build(&wanted.root, &installable, link);
-        match run_logged(&cmd, phase, wanted, &installable, evaluated).await {
+        match run_logged(&cmd, phase, wanted, &installable, &|| {}).await {
             Ok(_) => return Ok(()),
             Err(e) if e.message() == no_attribute(&wanted.root, &installable) => {
                 first.get_or_insert(e);
             }
-            Err(e) => return Err(e),
+            Err(e) => return Err(e.hint("`environment.nix` names another Nix for the box")),
         }
     }
     first.map_or(Ok(()), Err)

@@ -170,6 +170,26 @@ fn refusals_end_and_trouble_passes() {
     assert!(env.journal().iter().all(|e| !e["ended"].is_null()));
 }
 
+/// Trouble at Lambda while capacity is waited for is waited for too.
+#[test]
+fn an_outage_does_not_end_a_wait_for_capacity() {
+    let mut cloud = Cloud::without_boxes();
+    cloud.env.set("DEVBOX_BOX_BOOT_TIMEOUT", "1s");
+    cloud.script(&[Outcome::ListedButRefused, Outcome::ListedButRefused]);
+    cloud.sim.edit(|s| {
+        let outage = Fault::new("GET", "/api/v1/instance-types", FaultKind::Internal);
+        s.faults = vec![Fault { skip: 1, times: 8, ..outage }];
+    });
+    cloud
+        .env
+        .devbox(["up", "-y", "-v", "--preset", "gh200"])
+        .code(5)
+        .says(&["can't list the instance types", "port 22"]);
+    assert_eq!(cloud.living().len(), 1);
+    cloud.env.devbox(["down", "--force"]).ok();
+    cloud.assert_nothing_lives();
+}
+
 /// Boxes that fail while they boot are replaced, a few times; each is ended.
 #[test]
 fn boxes_that_fail_again_and_again_are_given_up() {

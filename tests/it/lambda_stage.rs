@@ -39,7 +39,10 @@ impl Cloud {
 
     /// Whose instances are words alone.
     pub(crate) fn without_boxes() -> Self {
-        Self::around(TestEnv::new("hello"), false)
+        let mut env = TestEnv::new("hello");
+        // Nobody will run it.
+        env.set("DEVBOX_ENVIRONMENT_NIX", "path:.#hello");
+        Self::around(env, false)
     }
 
     fn around(mut env: TestEnv, boxes: bool) -> Self {

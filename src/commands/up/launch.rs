@@ -62,7 +62,12 @@ impl Story<'_> {
                         return Ok(*entry);
                     }
                     Outcome::NoCapacity(why) => {
-                        let refused = format!("{} in {}: {why}", place.instance_type, place.region);
+                        let refused = format!(
+                            "{} in {}: {}",
+                            place.instance_type,
+                            place.region,
+                            why.trim_end_matches('.')
+                        );
                         self.say_refused(&refused, round);
                         last = refused;
                     }
@@ -85,7 +90,12 @@ impl Story<'_> {
                 return Err(self.no_capacity(sites, began, last));
             }
             self.pause(&phase, pauses.after(round).min(left), &last, began).await;
-            offers = self.provider.offers().await?;
+            // Trouble at Lambda is one more reason to wait; what is final, the next launch says.
+            offers = self.provider.offers().await.unwrap_or_else(|e| {
+                last = e.to_string();
+                self.cx.ui.events.detail(last.clone());
+                Vec::new()
+            });
             round += 1;
         }
     }
@@ -95,7 +105,7 @@ impl Story<'_> {
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             phase.doing(format!(
-                "{last}; waited {}, again in {} s",
+                "waited {}, again in {} s: {last}",
                 render_seconds(began.elapsed().as_secs_f64()),
                 left.as_secs() + 1
             ));
