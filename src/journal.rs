@@ -54,6 +54,9 @@ pub struct Entry {
     /// Where it is, in the provider's words.
     #[serde(default)]
     pub region: Option<String>,
+    /// The preset that it was launched by.
+    #[serde(default)]
+    pub preset: Option<String>,
     /// The private key to log in with, as it was at launch.
     #[serde(default)]
     pub login_key: Option<PathBuf>,
@@ -234,6 +237,7 @@ mod tests {
             cents_per_hour: Some(149),
             instance_type: None,
             region: None,
+            preset: None,
             login_key: None,
             ready: None,
             fingerprint: None,

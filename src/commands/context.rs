@@ -91,8 +91,8 @@ impl Context {
         self.load(project.as_ref())
     }
 
-    /// The configuration, or the defaults where it is wrong: a slip in a file must not keep anybody from
-    /// seeing and ending what they pay for.
+    /// The configuration without the sources that are wrong: a slip in a file must not keep anybody from seeing and
+    /// ending what they pay for.
     ///
     /// # Errors
     /// When even the defaults can't be told.
@@ -101,13 +101,10 @@ impl Context {
             Ok(resolved) => return Ok(resolved.config),
             Err(e) => e,
         };
-        self.ui.events.warn(format!("going on without the configuration, which is wrong: {wrong}"));
-        let defaults = config::Defaults {
-            project_root: None,
-            home: self.paths.home.clone(),
-            state: self.paths.state.clone(),
-        };
-        Ok(config::resolve(&[], &defaults)?.config)
+        self.ui.events.warn(format!("going on without what is wrong in the configuration: {wrong}"));
+        let project = Project::find(&self.dir).ok();
+        let root = project.as_ref().map(|p| p.root.as_path());
+        Ok(config::load_what_is_right(&self.paths, root, self.config_file.as_deref(), &self.settings)?.config)
     }
 
     fn load(&self, project: Option<&Project>) -> Result<Resolved> {
@@ -138,13 +135,13 @@ impl Context {
         })
     }
 
-    /// Every provider that may have boxes: the configured one, those of the boxes that the journal has open, and
-    /// those that there is a key for.
+    /// Every provider that may have boxes: the configured one, those that the journal knows, and those that there is a
+    /// key for.
     ///
     /// # Errors
     /// When the journal can't be read, or one can't be set up.
     pub fn providers(&self, config: &Config) -> Result<Vec<Box<dyn Provider>>> {
-        let mut names: BTreeSet<String> = self.journal.open()?.into_iter().map(|e| e.provider).collect();
+        let mut names: BTreeSet<String> = self.journal.read()?.into_iter().map(|e| e.provider).collect();
         names.insert(config.box_.provider.to_string());
         if self.lambda_key(config).is_set() {
             names.insert(ProviderName::Lambda.to_string());

@@ -43,7 +43,9 @@ pub fn interrupted(cx: &Context) -> crate::error::Error {
     use crate::error::{Error, Kind};
     let error = Error::new(Kind::Interrupted, "interrupted");
     match cx.journal.open() {
-        Ok(open) if open.is_empty() => error.hint("nothing runs; the same command starts over"),
+        Ok(open) if open.is_empty() => {
+            error.hint("nothing that is known runs, `devbox status` makes sure; the same command starts over")
+        }
         Ok(open) => open.iter().fold(error, |error, entry| up::still_running(cx, &entry.name, error)),
         Err(unreadable) => error.hint(format!("{unreadable}: `devbox list instances` shows what runs")),
     }

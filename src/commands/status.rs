@@ -57,6 +57,8 @@ struct Document {
     others: Vec<Other>,
     /// Instances without our tag: never touched.
     not_ours: Vec<Instance>,
+    /// Providers that could not be asked: they may have more.
+    not_asked: Vec<&'static str>,
 }
 
 /// A box with our tag that the journal of this machine does not have open: it bills all the same.
@@ -101,6 +103,11 @@ impl Asked {
         self.0.iter().filter_map(|(_, answer)| answer.as_ref().ok()).flatten()
     }
 
+    /// Those that could not be asked.
+    fn silent(&self) -> Vec<&'static str> {
+        self.0.iter().filter(|(_, answer)| answer.is_err()).map(|(name, _)| *name).collect()
+    }
+
     /// The first that could not be asked, as the command's error.
     fn failure(self) -> Result<()> {
         self.0.into_iter().try_for_each(|(_, answer)| answer.map(drop))
@@ -137,12 +144,12 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
             }
         }
     }
-    let document = Document { boxes, others, not_ours };
+    let document = Document { boxes, others, not_ours, not_asked: asked.silent() };
     if cx.ui.is_json() {
         cx.ui.document(&document);
     } else {
         cx.ui.data(&render(&document));
-        if document.boxes.is_empty() && document.others.is_empty() {
+        if document.boxes.is_empty() && document.others.is_empty() && document.not_asked.is_empty() {
             cx.ui.events.info("no box is up; `devbox up` in a project brings one");
         }
     }
@@ -358,7 +365,8 @@ mod tests {
             Other::new(&other("train", Some("laptop")), false, now),
             Other::new(&other("late\u{1b}[31m", None), true, now),
         ];
-        let document = Document { boxes: vec![row], others, not_ours: vec![other("x", None)] };
+        let document =
+            Document { boxes: vec![row], others, not_ours: vec![other("x", None)], not_asked: vec![] };
         insta::assert_snapshot!(render(&document));
     }
 }

@@ -436,6 +436,34 @@ pub fn load(
     resolve(&layers, &defaults)
 }
 
+/// The same without the sources that are wrong, file by file: the rest still says where boxes are and who may ask.
+///
+/// # Errors
+/// When not even the defaults can be told.
+pub fn load_what_is_right(
+    paths: &Paths,
+    project_root: Option<&Path>,
+    file: Option<&Path>,
+    flags: &[Assignment],
+) -> Result<Resolved> {
+    let user = file.map_or_else(|| paths.config.join("config.toml"), Path::to_owned);
+    let ours = crate::env::ours();
+    let sources = [
+        read(&user, Trust::Personal).ok().flatten(),
+        project_root.and_then(|root| read(&root.join(project::FILE), Trust::Project).ok().flatten()),
+        parse_env(ours.iter().map(|(name, value)| (name.as_str(), value.as_str()))).ok(),
+        parse_flags(flags).ok(),
+    ];
+    let defaults = Defaults { project_root: None, home: paths.home.clone(), state: paths.state.clone() };
+    // Layers that are right one by one may still not go together: the project's goes first.
+    let without = |left_out: &[usize]| {
+        let kept = sources.iter().enumerate().filter(|(n, _)| !left_out.contains(n));
+        let layers: Vec<Layer> = kept.filter_map(|(_, layer)| layer.clone()).collect();
+        resolve(&layers, &defaults)
+    };
+    without(&[]).or_else(|_| without(&[1])).or_else(|_| without(&[1, 0])).or_else(|_| without(&[0, 1, 2, 3]))
+}
+
 /// A file's layer; nothing where there is no file.
 fn read(path: &Path, trust: Trust) -> Result<Option<Layer>> {
     let bytes = match std::fs::read(path) {

@@ -46,6 +46,7 @@ fn entry(id: Option<&str>) -> Entry {
         cents_per_hour: None,
         instance_type: None,
         region: None,
+        preset: None,
         login_key: None,
         ready: None,
         fingerprint: None,

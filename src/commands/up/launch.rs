@@ -23,6 +23,9 @@ use crate::ui::render_seconds;
 /// How many launches may vanish without an answer before `up` gives up.
 const MOST_LOST: u32 = 3;
 
+/// Longer ago, a launch shows in the listing that was looked at before.
+const RIVALS: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+
 /// What one box is launched with, wherever it will be.
 struct Kit {
     host_key: HostKey,
@@ -194,6 +197,7 @@ impl Story<'_> {
             cents_per_hour: Some(place.cents_per_hour),
             instance_type: Some(place.instance_type.clone()),
             region: Some(place.region.clone()),
+            preset: self.config.box_.preset.clone(),
             login_key: Some(kit.login.private.clone()),
             ready: None,
             fingerprint: None,
@@ -201,6 +205,17 @@ impl Story<'_> {
         };
         self.cx.journal.write(&intent)?;
         failpoint::hit("intent");
+        if let Some(rival) = self.rival(&intent)? {
+            self.cx.journal.end(&intent)?;
+            return Err(Error::new(
+                Kind::Volume,
+                format!(
+                    "the volume `{}` is being given to the box `{}` right now",
+                    intent.volume, rival.name
+                ),
+            )
+            .hint("give this box another volume: `volume.name`"));
+        }
 
         let request = LaunchRequest {
             name: name.clone(),
@@ -227,6 +242,18 @@ impl Story<'_> {
         self.asking.set(false);
         failpoint::hit("id");
         outcome
+    }
+
+    /// Another box of this machine that is being launched with the same volume, and was written down first: each
+    /// writes its own intent before it looks, so one of two sees the other.
+    fn rival(&self, intent: &Entry) -> Result<Option<Entry>> {
+        let is_rival = |e: &Entry| {
+            e.name != intent.name
+                && (&e.provider, &e.volume, &e.region) == (&intent.provider, &intent.volume, &intent.region)
+                && (e.asked, e.launch) < (intent.asked, intent.launch)
+                && intent.asked.duration_since(e.asked) < RIVALS
+        };
+        Ok(self.cx.journal.open()?.into_iter().find(is_rival))
     }
 
     /// Writes down what came. When that can't be done it is ended again: nobody would know of it.

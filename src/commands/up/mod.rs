@@ -65,7 +65,7 @@ struct BoxUp {
 /// # Errors
 /// See the exit codes; a box that runs by then is named, with the command that ends it.
 pub async fn run(cx: &Context, args: &Up) -> Result<()> {
-    let (project, config, chosen) = cx.project_with(&args.assignments())?;
+    let (project, mut config, chosen) = cx.project_with(&args.assignments())?;
     let name: BoxName = match &args.name {
         Some(name) => name.parse()?,
         None => config.box_name()?.clone(),
@@ -76,6 +76,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     let (provider, wanted) = match &runs {
         // A box that runs is where it is, unless somebody says where it should be.
         Some(entry) if !chosen => {
+            config.box_.preset.clone_from(&entry.preset);
             let volumes =
                 if entry.provider == "local" { config.volume.name.clone() } else { entry.volume.clone() };
             (cx.provider_named(&entry.provider, &config)?, (Vec::new(), vec![volumes]))

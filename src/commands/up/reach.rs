@@ -19,8 +19,16 @@ use crate::ssh::Guest;
 use crate::ssh::connection::KEY_GRACE;
 
 impl Story<'_> {
-    /// A box that is reachable and set up: the one that runs, or a new one.
+    /// A box that is reachable and set up: the one that runs, or a new one. What comes meanwhile of launches that were
+    /// given up is ended.
     pub(super) async fn box_up(&self, plan: &UpPlan, sites: Option<&Sites>) -> Result<BoxUp> {
+        tokio::select! {
+            up = self.one_box_up(plan, sites) => up,
+            () = self.end_late_ones() => Err(Error::new(Kind::Failed, "nothing more to end")),
+        }
+    }
+
+    async fn one_box_up(&self, plan: &UpPlan, sites: Option<&Sites>) -> Result<BoxUp> {
         let (entry, guest, fresh) = match (&plan.source, sites) {
             (Source::Running { instance, entry }, _) => {
                 let entry = self.adopt(instance, entry)?;
@@ -35,10 +43,7 @@ impl Story<'_> {
         };
         // A step that failed before gets another chance on a box that ran already.
         let again = matches!(plan.source, Source::Running { .. });
-        let mut set_up = tokio::select! {
-            set_up = self.set_up(&guest, &entry, again) => set_up,
-            failed = self.end_late_ones() => Err(failed),
-        };
+        let mut set_up = self.set_up(&guest, &entry, again).await;
         let failed = set_up.as_ref().is_err_and(|e| e.kind() == Kind::Guest);
         if failed && !fresh && !guest.is_connected().await {
             // The open connection was to a box that has lost its power since.
@@ -99,26 +104,29 @@ impl Story<'_> {
     }
 
     /// Ends what comes of launches that were given up: such a box would be billed, and may hold the volume that ours
-    /// waits for. Goes on until it fails.
-    async fn end_late_ones(&self) -> Error {
-        let given_up = self.given_up.borrow().clone();
-        if given_up.is_empty() {
-            return std::future::pending().await;
-        }
+    /// waits for. Never done; trouble with asking is no reason to stop what goes on beside.
+    async fn end_late_ones(&self) {
+        let events = &self.cx.ui.events;
         loop {
+            tokio::time::sleep(self.provider.pace().max(Duration::from_millis(50))).await;
+            let given_up = self.given_up.borrow().clone();
+            if given_up.is_empty() {
+                continue;
+            }
             let instances = match self.provider.list().await {
                 Ok(instances) => instances,
-                Err(e) => return e,
+                Err(e) => {
+                    events.detail(e.to_string());
+                    continue;
+                }
             };
             let late = |i: &&Instance| i.launch.is_some_and(|launch| given_up.contains(&launch));
             for instance in instances.iter().filter(late).filter(|i| !i.status.is_ending()) {
-                let (id, events) = (&instance.id, &self.cx.ui.events);
-                events.warn(format!("{id} came after its launch was given up: ending it"));
-                if let Err(e) = self.provider.terminate(id, events).await {
-                    return e;
+                events.warn(format!("{} came after its launch was given up: ending it", instance.id));
+                if let Err(e) = self.provider.terminate(&instance.id, events).await {
+                    events.warn(e.to_string());
                 }
             }
-            tokio::time::sleep(self.provider.pace()).await;
         }
     }
 
