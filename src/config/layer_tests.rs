@@ -148,7 +148,7 @@ fn everything_that_is_wrong_is_said_at_once_in_order() {
       devbox.toml:6:29: `caches.trusted-public-keys` takes a list of public keys, found an integer
       6 | trusted-public-keys = ["x", 1]
         |                             ^
-    hint: use 1 to 63 letters, digits and inner `-`, as in a host name
+    hint: use 1 to 63 letters, digits and `-`, beginning with a letter or a digit
     hint: for example `a-b`
     hint: it can be `lambda`, `local`
     hint: write it as its owner publishes it: `NAME:BASE64`
