@@ -32,11 +32,11 @@ fn refuse(name: &str) -> Option<String> {
 /// Says why `name` can't be the name of a volume, or nothing. Wider than [`refuse`]: filesystems that exist at Lambda
 /// match `^[a-zA-Z]+[0-9a-zA-Z-]*$` (OpenAPI document 1.8.3).
 fn refuse_volume(name: &str) -> Option<String> {
-    match name.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-')) {
-        Some(c) => Some(format!("it contains {c:?}")),
-        None if name.starts_with('-') => Some("it starts with `-`".into()),
-        None => refuse(name.to_ascii_lowercase().trim_end_matches('-')),
+    if name.starts_with('-') {
+        return Some("it starts with `-`".into());
     }
+    // With a letter in place of what is allowed here alone, and so as long as it is.
+    refuse(&name.replace(|c: char| c.is_ascii_uppercase() || c == '-', "x"))
 }
 
 /// Foreign text as error messages show it: short, and harmless on a terminal.
@@ -88,7 +88,7 @@ macro_rules! name_type {
                     format!(concat!("`{}` can't be a ", $what, ": {}"), shown(name), why),
                 )
                 .hint(format!(
-                    concat!("use 1 to {} ", $letters, ", digits and inner `-`, as in a host name"), MAX_NAME
+                    concat!("use 1 to {} ", $letters), MAX_NAME
                 ));
                 Err(match sanitize(name) {
                     Some(better) => error.hint(format!("for example `{better}`")),
@@ -129,21 +129,28 @@ name_type!(
     BoxName,
     "box name",
     refuse,
-    "lower-case letters"
+    "lower-case letters, digits and inner `-`, as in a host name"
 );
 name_type!(
     /// The name of a project: what its profile and its generations on the volume are called.
     ProjectName,
     "project name",
     refuse,
-    "lower-case letters"
+    "lower-case letters, digits and inner `-`, as in a host name"
 );
 name_type!(
     /// The name of a volume.
     VolumeName,
     "volume name",
     refuse_volume,
-    "letters"
+    "letters, digits and `-`, beginning with a letter or a digit"
+);
+name_type!(
+    /// The name of a preset.
+    PresetName,
+    "preset name",
+    refuse,
+    "lower-case letters, digits and inner `-`"
 );
 
 /// Our own id of one launch, made before anything billable is asked for and tagged onto the
@@ -248,12 +255,29 @@ mod tests {
 
     #[test]
     fn volumes_that_exist_at_lambda_can_be_named() {
-        for good in ["MyData", "data-", "a1"] {
+        for good in ["MyData", "data-", "a1", &"X".repeat(63)] {
             assert_eq!(good.parse::<VolumeName>().unwrap().as_str(), good);
         }
-        for bad in ["", "-a", "a/b", "..", "a_b", "a.b", "---", &"x".repeat(64)] {
+        for bad in [
+            "",
+            "-a",
+            "a/b",
+            "..",
+            "a_b",
+            "a.b",
+            "---",
+            "ü",
+            &"x".repeat(64),
+            &format!("x{}", "-".repeat(63)),
+        ] {
             assert!(bad.parse::<VolumeName>().is_err(), "{bad}");
         }
+        let error = "My Data".parse::<VolumeName>().unwrap_err();
+        assert_eq!(error.message(), "`My Data` can't be a volume name: it contains ' '");
+        assert_eq!(
+            error.hints()[0],
+            "use 1 to 63 letters, digits and `-`, beginning with a letter or a digit"
+        );
     }
 
     #[test]
@@ -275,7 +299,13 @@ mod tests {
                 let path = std::path::Path::new(name.as_str());
                 prop_assert!(matches!(path.components().next(), Some(std::path::Component::Normal(_))));
                 prop_assert_eq!(path.components().count(), 1);
+                prop_assert!(!name.as_str().starts_with('-') && name.as_str().len() <= MAX_NAME);
             }
+        }
+
+        #[test]
+        fn every_name_of_lambda_is_a_volume_name(text in "[a-zA-Z]{1,10}[0-9a-zA-Z-]{0,50}") {
+            prop_assert_eq!(text.parse::<VolumeName>().unwrap().to_string(), text);
         }
 
         #[test]

@@ -22,6 +22,11 @@ impl Timespan {
         Self(millis)
     }
 
+    /// The same in whole milliseconds; what does not fit is the longest span there is.
+    pub fn of_duration(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// The same as the standard library has it.
     pub const fn as_duration(self) -> Duration {
         Duration::from_millis(self.0)

@@ -196,7 +196,7 @@ pub static KEYS: &[Key] = &[
         scope: Scope::Personal,
         fallback: Fallback::Found("none"),
         example: r#""~/.config/lambda/key""#,
-        doc: "A file that holds nothing but the key of the account. `LAMBDA_API_KEY` in the environment goes first.",
+        doc: "A file that holds nothing but the key of the account, asked where `LAMBDA_API_KEY` is not in the environment.",
     },
     Key {
         path: "lambda.api-key-command",
@@ -204,7 +204,7 @@ pub static KEYS: &[Key] = &[
         scope: Scope::Personal,
         fallback: Fallback::Found("none"),
         example: r#""pass show lambda""#,
-        doc: "A shell command that prints the key of the account, where neither the variable nor a file has it.",
+        doc: "A shell command that prints the key of the account, run where neither `LAMBDA_API_KEY` nor `api-key-file` is set.",
     },
     Key {
         path: "lambda.address",
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn every_default_is_valid_and_canonical() {
-        for key in KEYS {
+        for key in KEYS.iter().chain(PRESET_KEYS) {
             if let Fallback::Text(text) = key.fallback {
                 assert_eq!(key.parse(text).unwrap().to_string(), text, "{}", key.path);
             }

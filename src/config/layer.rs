@@ -15,7 +15,7 @@ use crate::config::nearest::{
     hint_for_key, hint_for_path, hint_for_preset_key, hint_for_table, hint_for_variable,
 };
 use crate::error::{Error, Kind, Result};
-use crate::names::{BoxName, shown};
+use crate::names::{PresetName, shown};
 
 /// Who set a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +53,23 @@ impl fmt::Display for Origin {
             Self::Flag { flag } => f.pad(flag),
         }
     }
+}
+
+impl Origin {
+    /// Where the value of the key at `path` stands, as errors begin.
+    pub(super) fn place(&self, path: &str) -> String {
+        match self {
+            Self::Default => format!("`{path}`"),
+            Self::File { .. } => format!("{self}: `{path}`"),
+            Self::Env { variable } => format!("`{variable}`"),
+            Self::Flag { flag } => place_of_flag(flag, path),
+        }
+    }
+}
+
+/// `--set` sets anything, so its errors say what; an option of its own speaks for itself.
+fn place_of_flag(flag: &str, path: &str) -> String {
+    if flag == "--set" { format!("`{flag} {path}`") } else { format!("`{flag}`") }
 }
 
 /// Whose file it is.
@@ -167,7 +184,11 @@ pub fn parse_flags(assignments: &[Assignment]) -> Result<Layer> {
     for Assignment { key: path, value, flag } in assignments {
         let (preset, key) = match of_preset(path) {
             Some((name, leaf)) => {
-                (Some(name), find_preset_key(leaf).filter(|_| name.parse::<BoxName>().is_ok()))
+                if let Err(e) = name.parse::<PresetName>() {
+                    mistakes.push(at(place_of_flag(flag, path), &e));
+                    continue;
+                }
+                (Some(name), find_preset_key(leaf))
             }
             None => (None, find(path)),
         };
@@ -178,12 +199,18 @@ pub fn parse_flags(assignments: &[Assignment]) -> Result<Layer> {
         };
         match key.parse(value) {
             Ok(value) => layer.set_in(preset, key, value, Origin::Flag { flag }),
-            // `--set` sets anything, so its errors say what; an option of its own speaks for itself.
-            Err(e) if *flag == "--set" => mistakes.push(at(format!("`{flag} {path}`"), &e)),
-            Err(e) => mistakes.push(at(format!("`{flag}`"), &e)),
+            Err(e) => mistakes.push(at(place_of_flag(flag, path), &e)),
         }
     }
     all_or_error(layer, mistakes)
+}
+
+/// The key's dotted path, in the preset where it is one's.
+pub(super) fn path_of(preset: Option<&str>, key: &Key) -> String {
+    match preset {
+        Some(name) => format!("{PRESETS}.{name}.{}", key.leaf()),
+        None => key.path.to_owned(),
+    }
 }
 
 /// The preset and the key's name in its table, of a path such as `presets.gh200.regions`.
@@ -204,7 +231,7 @@ pub fn parse_assignment(text: &str) -> Result<Assignment> {
 }
 
 /// The same error with the place before its message.
-fn at(place: impl fmt::Display, e: &Error) -> Error {
+pub(super) fn at(place: impl fmt::Display, e: &Error) -> Error {
     let mut moved =
         Error::new(e.kind(), format!("{place}: {}", e.message())).details(e.detail_lines().to_vec());
     for hint in e.hints() {
@@ -260,18 +287,15 @@ impl File<'_> {
             let known = if leaf.contains('.') { None } else { find(&path) };
             if let Some(known) = known {
                 self.value(None, known, &key.span(), value);
-            } else if path == PRESETS && value.get_ref().is_table() {
-                if let DeValue::Table(inner) = value.get_ref() {
-                    self.presets(inner);
+            } else if path == PRESETS {
+                match value.get_ref() {
+                    DeValue::Table(inner) => self.presets(inner),
+                    other => self.no_table(&value.span(), PRESETS, "presets.NAME", other),
                 }
             } else if tables().any(|table| table == path) && !leaf.contains('.') {
                 match value.get_ref() {
                     DeValue::Table(inner) => self.table(&path, inner),
-                    other => self.mistake(
-                        &value.span(),
-                        format!("`{path}` is a table, found {}", found(other)),
-                        format!("write `[{path}]`, and its keys on the lines below"),
-                    ),
+                    other => self.no_table(&value.span(), &path, &path, other),
                 }
             } else if name.is_empty() && value.get_ref().is_table() {
                 self.mistake(&key.span(), format!("unknown table `[{}]`", shown(leaf)), hint_for_table(leaf));
@@ -285,26 +309,32 @@ impl File<'_> {
         }
     }
 
+    fn no_table(&mut self, span: &Range<usize>, path: &str, table: &str, value: &DeValue<'_>) {
+        let what = format!("`{path}` is a table, found {}", found(value));
+        self.mistake(span, what, format!("write `[{table}]`, and its keys on the lines below"));
+    }
+
     /// `[presets.NAME]`, one table for each.
     fn presets(&mut self, presets: &DeTable<'_>) {
         for (name, preset) in presets {
             let (span, name) = (name.span(), name.get_ref().as_ref());
-            if let Err(e) = name.parse::<BoxName>() {
-                let e = Error::new(Kind::Usage, e.message().replace("a box name", "a preset's name"));
-                self.refuse(&span, &e.hint("write for example `[presets.train]`"));
+            if let Err(e) = name.parse::<PresetName>() {
+                self.refuse(&span, &e);
                 continue;
             }
+            let path = format!("{PRESETS}.{name}");
             let DeValue::Table(keys) = preset.get_ref() else {
-                let what = format!("`presets.{name}` is a table, found {}", found(preset.get_ref()));
-                self.mistake(&preset.span(), what, format!("write `[presets.{name}]`, and its keys below"));
+                self.no_table(&preset.span(), &path, &path, preset.get_ref());
                 continue;
             };
+            // It exists, even if it says nothing yet.
+            self.layer.presets.entry(name.to_owned()).or_default();
             for (leaf, value) in keys {
                 match find_preset_key(leaf.get_ref()) {
                     Some(key) => self.value(Some(name), key, &leaf.span(), value),
                     None => self.mistake(
                         &leaf.span(),
-                        format!("unknown key `presets.{name}.{}`", shown(leaf.get_ref())),
+                        format!("unknown key `{path}.{}`", shown(leaf.get_ref())),
                         hint_for_preset_key(leaf.get_ref()),
                     ),
                 }
@@ -326,8 +356,11 @@ impl File<'_> {
                 "a cloned repository is not trusted with it: write it to `~/.config/devbox/config.toml`";
             return self.refuse(span, &e.hint(format!("{file}, or set `{}`", key.variable())));
         }
-        let value =
-            if key.shape.is_list() { self.many(key, value) } else { self.one(key, value).map(Value::One) };
+        let path = path_of(preset, key);
+        let value = match key.shape.is_list() {
+            true => self.many(&path, key, value),
+            false => self.one(&path, key, value).map(Value::One),
+        };
         let Position { line, column } = position(self.text, span.start);
         let origin = Origin::File { path: self.path.to_owned(), line, column };
         if let Some(value) = value {
@@ -336,18 +369,18 @@ impl File<'_> {
     }
 
     /// The items, or nothing and at least one mistake noted.
-    fn many(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Option<Value> {
+    fn many(&mut self, path: &str, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         let DeValue::Array(items) = value.get_ref() else {
-            self.wrong_type(key, value);
+            self.wrong_type(path, key, value);
             return None;
         };
         // Every item is looked at, so that every mistake is found.
-        let items: Vec<_> = items.iter().map(|item| self.one(key, item)).collect();
+        let items: Vec<_> = items.iter().map(|item| self.one(path, key, item)).collect();
         items.into_iter().collect::<Option<_>>().map(Value::Many)
     }
 
     /// The checked text, or nothing and the mistake noted.
-    fn one(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
+    fn one(&mut self, path: &str, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
         use crate::config::keys::Shape::{Bool, Count, Factor};
         let number;
         let text: &str = match (value.get_ref(), key.shape) {
@@ -362,21 +395,21 @@ impl File<'_> {
             }
             (DeValue::String(text), shape) if !matches!(shape, Bool) => text,
             _ => {
-                self.wrong_type(key, value);
+                self.wrong_type(path, key, value);
                 return None;
             }
         };
         match key.shape.check(text) {
             Ok(text) => Some(text),
             Err(e) => {
-                self.refuse(&value.span(), &at(format!("`{}`", key.path), &e));
+                self.refuse(&value.span(), &at(format!("`{path}`"), &e));
                 None
             }
         }
     }
 
-    fn wrong_type(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) {
-        let what = format!("`{}` takes {}, found {}", key.path, key.shape, found(value.get_ref()));
+    fn wrong_type(&mut self, path: &str, key: &'static Key, value: &Spanned<DeValue<'_>>) {
+        let what = format!("`{path}` takes {}, found {}", key.shape, found(value.get_ref()));
         self.mistake(&value.span(), what, format!("write for example `{}`", key.sample()));
     }
 }

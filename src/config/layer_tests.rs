@@ -70,7 +70,7 @@ fn the_way_out_for_unknown_names() {
     assert_eq!(hint("[volume]\nfrobnicate = 1"), "`[volume]` knows `name`, `store-size`");
     assert_eq!(
         hint("[frobnicate]\nx = 1"),
-        "the tables are `[environment]`, `[box]`, `[capacity]`, `[volume]`, `[caches]`, `[ssh]`, `[lambda]`, `[local]`"
+        "the tables are `[environment]`, `[box]`, `[capacity]`, `[volume]`, `[caches]`, `[ssh]`, `[lambda]`, `[local]`, `[presets.NAME]`"
     );
     assert_eq!(hint("volume = 'x'"), "write `[volume]`, and its keys on the lines below");
 }
@@ -148,7 +148,7 @@ fn everything_that_is_wrong_is_said_at_once_in_order() {
       devbox.toml:6:29: `caches.trusted-public-keys` takes a list of public keys, found an integer
       6 | trusted-public-keys = ["x", 1]
         |                             ^
-    hint: use 1 to 63 letters, digits and inner `-`, as in a host name
+    hint: use 1 to 63 letters, digits and `-`, beginning with a letter or a digit
     hint: for example `a-b`
     hint: it can be `lambda`, `local`
     hint: write it as its owner publishes it: `NAME:BASE64`
@@ -224,7 +224,7 @@ proptest! {
             prop_oneof![
                 Just("[volume]\n"), Just("[box]\n"), Just("[[box]]\n"), Just("name"), Just("store-size"), Just(" = "),
                 Just("\"1GiB\""), Just("'''"), Just("\n"), Just("["), Just("]"), Just("{"), Just("}"), Just(","),
-                Just("true"), Just("1.5"), Just("1979-05-27"), Just("."), Just("#"), Just("ü"), Just("\t"), Just("\r\n"),
+                Just("[presets.a]\n"), Just("presets"), Just("extends"), Just("regions"), Just("true"), Just("1.5"), Just("1979-05-27"), Just("."), Just("#"), Just("ü"), Just("\t"), Just("\r\n"),
             ],
             0..30,
         )

@@ -71,10 +71,13 @@ pub struct BoxSettings {
     pub name: Option<BoxName>,
     /// Where the box comes from.
     pub provider: ProviderName,
-    /// The preset that is chosen.
+    /// The preset that is chosen; whether it exists, [`Config::preset`] tells.
     pub preset: Option<String>,
-    /// How long ssh may take to answer after the launch, where somebody said so.
-    pub boot_timeout: Option<Duration>,
+    /// Who chose it.
+    pub preset_from: Origin,
+    /// How long ssh may take to answer after the launch: what somebody said, else what the preset says, else the
+    /// default.
+    pub boot_timeout: Duration,
     /// How many boxes may fail while they boot.
     pub boot_attempts: u32,
 }
@@ -215,8 +218,11 @@ impl Defaults {
     ///
     /// # Errors
     /// [`Kind::Usage`] when the project's folder has no usable name.
-    fn value(&self, key: &keys::Key, name: Option<&Value>, preset: bool) -> Result<Option<Value>> {
+    fn value(&self, key: &keys::Key, found: &Found) -> Result<Option<Value>> {
         match (key.fallback, key.path) {
+            (_, "box.boot-timeout") if found.boot_timeout.is_some() => {
+                Ok(found.boot_timeout.map(|span| Value::One(span.to_string())))
+            }
             (Fallback::Text(text), _) => key.parse(text).map(Some),
             (Fallback::Found(_), "name") => {
                 let Some(root) = &self.project_root else { return Ok(None) };
@@ -227,10 +233,10 @@ impl Defaults {
                 })?;
                 Ok(Some(Value::One(name)))
             }
-            (Fallback::Found(_), "box.name") => Ok(name.cloned()),
+            (Fallback::Found(_), "box.name") => Ok(found.name.clone()),
             (Fallback::Found(_), "box.provider") => {
                 // Presets are of machines that are rented.
-                let provider = if preset { ProviderName::Lambda } else { ProviderName::Local };
+                let provider = if found.preset { ProviderName::Lambda } else { ProviderName::Local };
                 Ok(Some(Value::One(provider.to_string())))
             }
             (Fallback::Found(_), "local.volumes") => {
@@ -241,25 +247,43 @@ impl Defaults {
     }
 }
 
+/// What defaults are computed from that layers set.
+#[derive(Default)]
+struct Found {
+    /// `name`.
+    name: Option<Value>,
+    /// Whether a preset is chosen.
+    preset: bool,
+    /// What it says of `boot-timeout`.
+    boot_timeout: Option<Timespan>,
+}
+
 /// Lays the layers over one another, the last on top, and validates the result. Pure.
 ///
 /// # Errors
-/// [`Kind::Usage`] when a computed default can't be computed.
+/// [`Kind::Usage`] when a computed default can't be computed, or a preset extends what does not exist, or itself.
 pub fn resolve(layers: &[Layer], defaults: &Defaults) -> Result<Resolved> {
     let mut values: Vec<(&'static str, Option<Value>, Origin)> = Vec::new();
-    let preset = layers.iter().any(|layer| layer.get("box.preset").is_some());
+    let presets = presets::resolve(layers)?;
+    let nearest = |path| layers.iter().rev().find_map(|layer| layer.get(path));
+    let mut found = Found::default();
+    if let Some((name, _)) = nearest("box.preset") {
+        found.preset = true;
+        found.boot_timeout =
+            presets.get(&name.to_string()).and_then(|p| p.boot_timeout).map(Timespan::of_duration);
+    }
     for key in KEYS {
-        let set = layers.iter().rev().find_map(|layer| layer.get(key.path));
-        let (value, origin) = match set {
+        let (value, origin) = match nearest(key.path) {
             Some((value, origin)) => (Some(value.clone()), origin.clone()),
-            // `name` comes first in the table, so what depends on it finds it.
-            None => {
-                (defaults.value(key, values.first().and_then(|v| v.1.as_ref()), preset)?, Origin::Default)
-            }
+            None => (defaults.value(key, &found)?, Origin::Default),
         };
+        // It comes first in the table, so what depends on it finds it.
+        if key.path == "name" {
+            found.name.clone_from(&value);
+        }
         values.push((key.path, value, origin));
     }
-    let config = Typed { values: &values, home: &defaults.home }.config(presets::resolve(layers)?)?;
+    let config = Typed { values: &values, home: &defaults.home }.config(presets)?;
     let setting = |(key, value, origin): (&str, Option<Value>, _)| Setting {
         key: key.to_owned(),
         value: value.map(|value| value.to_string()),
@@ -292,10 +316,8 @@ impl Typed<'_> {
                 name: self.maybe("box.name")?,
                 provider: self.one("box.provider")?,
                 preset: self.maybe("box.preset")?,
-                boot_timeout: match self.is_set("box.boot-timeout") {
-                    true => Some(self.span("box.boot-timeout")?),
-                    false => None,
-                },
+                preset_from: self.origin("box.preset"),
+                boot_timeout: self.span("box.boot-timeout")?,
                 boot_attempts: self.one("box.boot-attempts")?,
             },
             capacity: Capacity {
@@ -327,8 +349,9 @@ impl Typed<'_> {
         self.values.iter().find(|(key, ..)| *key == path).and_then(|(_, value, _)| value.as_ref())
     }
 
-    fn is_set(&self, path: &str) -> bool {
-        self.values.iter().any(|(key, _, origin)| *key == path && *origin != Origin::Default)
+    fn origin(&self, path: &str) -> Origin {
+        let value = self.values.iter().find(|(key, ..)| *key == path);
+        value.map_or(Origin::Default, |(.., origin)| origin.clone())
     }
 
     fn span(&self, path: &str) -> Result<Duration> {
@@ -369,22 +392,19 @@ fn missing(path: &str) -> Error {
     Error::new(Kind::Usage, format!("`{path}` is not set"))
 }
 
-/// How long ssh may take to answer, where neither the configuration nor a preset says it.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(600);
-
 impl Config {
     /// The preset that is chosen, if one is.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when there is none of that name.
+    /// [`Kind::Usage`] when there is none of that name, or it names no instance types.
     pub fn preset(&self) -> Result<Option<&Preset>> {
-        self.box_.preset.as_deref().map(|name| presets::chosen(&self.presets, name)).transpose()
+        let chosen = |name: &str| presets::chosen(&self.presets, name, &self.box_.preset_from);
+        self.box_.preset.as_deref().map(chosen).transpose()
     }
 
     /// How long ssh may take to answer after the launch.
     pub fn boot_timeout(&self) -> Duration {
-        let of_preset = || self.presets.get(self.box_.preset.as_ref()?)?.boot_timeout;
-        self.box_.boot_timeout.or_else(of_preset).unwrap_or(BOOT_TIMEOUT)
+        self.box_.boot_timeout
     }
 
     /// The project's name, for commands that need one.

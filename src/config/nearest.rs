@@ -1,7 +1,8 @@
 //! What somebody meant who wrote a key that does not exist.
 
-use crate::config::keys::{KEYS, Key, PRESET_KEYS, find, tables};
+use crate::config::keys::{KEYS, Key, PRESET_KEYS, PRESETS, find, tables};
 use crate::config::layer::of_preset;
+use crate::error::Error;
 use crate::names::shown;
 
 /// Longer names are nobody's slip, and comparing them would cost.
@@ -35,17 +36,20 @@ pub(super) fn hint_for_key(table: &str, leaf: &str) -> String {
     if let Some(near) = nearest(leaf, siblings().map(Key::leaf)) {
         return format!("did you mean `{near}`?");
     }
-    if let Some(key) = KEYS.iter().find(|key| key.leaf() == leaf || key.path == leaf) {
+    let all = || KEYS.iter().chain(PRESET_KEYS);
+    if let Some(key) = all().find(|key| key.leaf() == leaf || key.path == leaf) {
         return match key.table() {
             "" => format!("`{}` belongs at the top of the file, before any `[table]`", key.leaf()),
             table => format!("`{}` belongs to `[{table}]`", key.leaf()),
         };
     }
-    if table.is_empty() && tables().any(|known| nearest(leaf, std::iter::once(known)).is_some()) {
+    if table.is_empty()
+        && tables().chain([PRESETS]).any(|known| nearest(leaf, std::iter::once(known)).is_some())
+    {
         return hint_for_table(leaf);
     }
-    if let Some(near) = nearest(leaf, KEYS.iter().map(Key::leaf)) {
-        let key = KEYS.iter().find(|key| key.leaf() == near);
+    if let Some(near) = nearest(leaf, all().map(Key::leaf)) {
+        let key = all().find(|key| key.leaf() == near);
         return format!("did you mean `{}`?", key.map_or(near, |key| key.path));
     }
     let known: Vec<_> = siblings().map(|key| format!("`{}`", key.leaf())).collect();
@@ -66,32 +70,41 @@ pub(super) fn hint_for_preset_key(leaf: &str) -> String {
     }
 }
 
-/// The way out for an unknown preset.
-pub(super) fn hint_for_preset<'a>(name: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
-    match nearest(name, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
-            format!("the presets are {}", known.join(", "))
-        }
-    }
+/// The ways out for an unknown preset.
+pub(super) fn hint_for_preset<'a>(
+    error: Error,
+    name: &str,
+    known: impl Iterator<Item = &'a String> + Clone,
+) -> Error {
+    let error = match nearest(name, known.clone()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    };
+    let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+    error.hint(format!("the presets are {}", known.join(", ")))
 }
 
 /// The way out for an unknown table.
 pub(super) fn hint_for_table(name: &str) -> String {
-    match nearest(name, tables()) {
-        Some(near) => format!("did you mean `[{near}]`?"),
-        None => {
-            let known: Vec<_> = tables().map(|table| format!("`[{table}]`")).collect();
-            format!("the tables are {}", known.join(", "))
-        }
+    let written =
+        |table| if table == PRESETS { "`[presets.NAME]`".to_owned() } else { format!("`[{table}]`") };
+    let known = || tables().chain([PRESETS]);
+    match nearest(name, known()) {
+        Some(near) => format!("did you mean {}?", written(near)),
+        None => format!("the tables are {}", known().map(written).collect::<Vec<_>>().join(", ")),
     }
 }
 
 /// The way out for an unknown dotted path, as on a command line.
 pub(super) fn hint_for_path(path: &str) -> String {
-    if let Some((_, leaf)) = of_preset(path) {
-        return hint_for_preset_key(leaf);
+    if let Some((name, leaf)) = of_preset(path) {
+        return match nearest(leaf, PRESET_KEYS.iter().map(Key::leaf)) {
+            Some(near) => format!("did you mean `{PRESETS}.{name}.{near}`?"),
+            None => hint_for_preset_key(leaf),
+        };
+    }
+    if path.split('.').next() == Some(PRESETS) {
+        return format!("name the preset and its key, as in `{PRESETS}.gh200.regions`");
     }
     if let Some(near) = nearest(path, KEYS.iter().map(|key| key.path)) {
         return format!("did you mean `{near}`?");

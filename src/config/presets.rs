@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::duration::Timespan;
 use crate::config::keys::{Fallback, PRESET_KEYS, PRESETS, Value, find_preset_key};
-use crate::config::layer::{Layer, Origin};
+use crate::config::layer::{Layer, Origin, at, path_of};
 use crate::config::nearest::hint_for_preset;
 use crate::error::{Error, Kind, Result};
 use crate::names::{System, VolumeName, shown};
@@ -45,8 +45,13 @@ const BUILT_IN: [(&str, &str, &str, &str); 6] = [
     ("cheapest", "gpu_1x_* gpu_*", "price", ""),
 ];
 
-/// What one preset itself says: by the key's name.
-type Own = BTreeMap<&'static str, Value>;
+/// What one preset itself says, and who said it: by the key's name.
+type Own = BTreeMap<&'static str, (Value, Origin)>;
+
+/// The names of those that devbox comes with.
+pub(super) fn built_in_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, ..)| *name)
+}
 
 fn built_in() -> Result<BTreeMap<String, Own>> {
     let mut all = BTreeMap::new();
@@ -54,7 +59,7 @@ fn built_in() -> Result<BTreeMap<String, Own>> {
         let mut own = Own::new();
         for (leaf, text) in [("instance-types", types), ("order", order), ("boot-timeout", timeout)] {
             if let Some(key) = find_preset_key(leaf).filter(|_| !text.is_empty()) {
-                own.insert(key.leaf(), key.parse(text)?);
+                own.insert(key.leaf(), (key.parse(text)?, Origin::Default));
             }
         }
         all.insert(name.to_owned(), own);
@@ -69,7 +74,7 @@ pub(super) fn settings(layers: &[Layer]) -> Vec<(String, Value, Origin)> {
     for name in names {
         for key in PRESET_KEYS {
             if let Some((value, origin)) = layers.iter().rev().find_map(|l| l.get_preset(name, key.leaf())) {
-                all.push((format!("{PRESETS}.{name}.{}", key.leaf()), value.clone(), origin.clone()));
+                all.push((path_of(Some(name), key), value.clone(), origin.clone()));
             }
         }
     }
@@ -86,8 +91,8 @@ pub(super) fn resolve(layers: &[Layer]) -> Result<BTreeMap<String, Preset>> {
     for name in names {
         let keys = own.entry(name.clone()).or_default();
         for key in PRESET_KEYS {
-            if let Some((value, _)) = layers.iter().rev().find_map(|l| l.get_preset(name, key.leaf())) {
-                keys.insert(key.leaf(), value.clone());
+            if let Some(set) = layers.iter().rev().find_map(|l| l.get_preset(name, key.leaf())) {
+                keys.insert(key.leaf(), set.clone());
             }
         }
     }
@@ -96,29 +101,23 @@ pub(super) fn resolve(layers: &[Layer]) -> Result<BTreeMap<String, Preset>> {
 
 /// The preset `name` with what it takes from others.
 fn whole(name: &str, all: &BTreeMap<String, Own>) -> Result<Preset> {
-    let mut chain: Vec<&str> = Vec::new();
-    let mut next = Some(name.to_owned());
-    while let Some(current) = next {
-        let Some((known, own)) = all.get_key_value(&current) else {
-            let by = chain.last().copied().unwrap_or(name);
-            return Err(Error::new(
-                Kind::Usage,
-                format!("the preset `{by}` extends `{}`, which does not exist", shown(&current)),
-            )
-            .hint(hint_for_preset(&current, all.keys())));
+    let mut chain = vec![name];
+    while let Some((extended, origin)) = chain.last().and_then(|at| all.get(*at)?.get("extends")) {
+        let place = origin.place(&format!("{PRESETS}.{}.extends", chain.last().unwrap_or(&name)));
+        let extended = extended.to_string();
+        let Some((known, _)) = all.get_key_value(&extended) else {
+            return Err(hint_for_preset(unknown(&extended, &place), &extended, all.keys()));
         };
-        if chain.contains(&known.as_str()) {
-            chain.push(known);
-            return Err(Error::new(
-                Kind::Usage,
-                format!("the preset `{name}` extends itself: {}", chain.join(" → ")),
-            )
-            .hint("take one `extends` out of the chain"));
-        }
+        let round = chain.contains(&known.as_str());
         chain.push(known);
-        next = own.get("extends").map(ToString::to_string);
+        if round {
+            let what = format!("{place}: the preset extends itself: {}", chain.join(" → "));
+            return Err(Error::new(Kind::Usage, what).hint(
+                "leave one `extends` out; what is not set of a preset that devbox comes with stays as it is",
+            ));
+        }
     }
-    let find = |leaf: &str| chain.iter().find_map(|at| all.get(*at)?.get(leaf));
+    let find = |leaf: &str| chain.iter().find_map(|at| Some(&all.get(*at)?.get(leaf)?.0));
     let text = |leaf: &str| {
         find(leaf).map(ToString::to_string).or_else(|| match find_preset_key(leaf)?.fallback {
             Fallback::Text(text) => Some(text.to_owned()),
@@ -142,25 +141,33 @@ fn whole(name: &str, all: &BTreeMap<String, Own>) -> Result<Preset> {
         boot_timeout: text("boot-timeout")
             .map(|text| text.parse::<Timespan>().map(Timespan::as_duration))
             .transpose()?,
-        built_in: BUILT_IN.iter().any(|(built_in, ..)| *built_in == name),
+        built_in: built_in_names().any(|built_in| built_in == name),
     })
 }
 
-/// The preset that is chosen.
+/// The preset that is chosen, by `origin`.
 ///
 /// # Errors
 /// [`Kind::Usage`] when there is none of that name, or it names no machine.
-pub(super) fn chosen<'a>(presets: &'a BTreeMap<String, Preset>, name: &str) -> Result<&'a Preset> {
-    let preset = presets.get(name).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("there is no preset `{}`", shown(name)))
-            .hint(hint_for_preset(name, presets.keys()))
-    })?;
+pub(super) fn chosen<'a>(
+    presets: &'a BTreeMap<String, Preset>,
+    name: &str,
+    origin: &Origin,
+) -> Result<&'a Preset> {
+    let place = origin.place("box.preset");
+    let preset =
+        presets.get(name).ok_or_else(|| hint_for_preset(unknown(name, &place), name, presets.keys()))?;
     if preset.instance_types.is_empty() {
-        return Err(Error::new(Kind::Usage, format!("the preset `{name}` names no instance types")).hint(
-            format!("set `instance-types` in `[presets.{name}]`, or let it extend one that has some"),
-        ));
+        let none = Error::new(Kind::Usage, format!("the preset `{name}` names no instance types"));
+        return Err(at(place, &none).hint(format!(
+            "set `instance-types` in `[presets.{name}]`, or let it extend one that has some"
+        )));
     }
     Ok(preset)
+}
+
+fn unknown(name: &str, place: &str) -> Error {
+    Error::new(Kind::Usage, format!("{place}: there is no preset `{}`", shown(name)))
 }
 
 #[cfg(test)]
@@ -198,21 +205,33 @@ mod tests {
     fn presets_extend_one_another_but_not_themselves() {
         let all = resolve(&[layer("[presets.train]\nextends = '8xh100'\nvolumes = ['data', 'data-west']")])
             .unwrap();
-        let train = chosen(&all, "train").unwrap();
+        let train = chosen(&all, "train", &Origin::Default).unwrap();
         assert_eq!(train.boot_timeout, Some(Duration::from_secs(1500)));
         assert_eq!(train.volumes.len(), 2);
         assert!(!train.built_in);
-        let error = resolve(&[layer("[presets.a]\nextends = 'b'\n[presets.b]\nextends = 'a'")]).unwrap_err();
-        assert_eq!(error.to_string(), "the preset `a` extends itself: a → b → a");
-        let error = resolve(&[layer("[presets.a]\nextends = 'gh20'")]).unwrap_err();
-        assert_eq!(error.hints(), ["did you mean `gh200`?"]);
+        let refused = |text: &str| resolve(&[layer(text)]).unwrap_err();
+        let error = refused("[presets.a]\nextends = 'b'\n[presets.b]\nextends = 'a'");
+        assert_eq!(
+            error.to_string(),
+            "devbox.toml:4:1: `presets.b.extends`: the preset extends itself: a → b → a"
+        );
+        let error = refused("[presets.gh200]\nextends = 'gh200'");
+        assert!(error.message().ends_with("extends itself: gh200 → gh200"), "{error}");
+        let error = refused("[presets.a]\nextends = 'gh20'");
+        assert_eq!(error.to_string(), "devbox.toml:2:1: `presets.a.extends`: there is no preset `gh20`");
+        assert_eq!(error.hints()[0], "did you mean `gh200`?");
+        assert!(error.hints()[1].starts_with("the presets are `8xa100`"), "{:?}", error.hints());
     }
 
     #[test]
     fn a_choice_that_can_not_be_is_refused() {
-        let all = resolve(&[layer("[presets.empty]\nregions = ['a']")]).unwrap();
-        assert_eq!(chosen(&all, "gh20").unwrap_err().hints(), ["did you mean `gh200`?"]);
-        assert!(chosen(&all, "empty").unwrap_err().message().contains("names no instance types"));
+        let all = resolve(&[layer("[presets.empty]")]).unwrap();
+        let refused = |name, origin| chosen(&all, name, &origin).unwrap_err();
+        let error = refused("gh20", Origin::Flag { flag: "--preset" });
+        assert_eq!(error.to_string(), "`--preset`: there is no preset `gh20`");
+        assert_eq!(error.hints()[0], "did you mean `gh200`?");
+        let error = refused("empty", Origin::Env { variable: "DEVBOX_BOX_PRESET".into() });
+        assert_eq!(error.to_string(), "`DEVBOX_BOX_PRESET`: the preset `empty` names no instance types");
     }
 
     #[test]
@@ -221,8 +240,20 @@ mod tests {
         let error = wrong("[presets.a]\nregion = ['x']");
         assert!(error.message().starts_with("devbox.toml:2:1: unknown key `presets.a.region`"), "{error}");
         assert_eq!(error.hints(), ["did you mean `regions`?"]);
-        assert!(wrong("[presets.'A b']\nregions = []").message().contains("a preset's name"));
+        assert!(wrong("[presets.'A b']\nregions = []").message().contains("`A b` can't be a preset name"));
         assert!(wrong("presets.a = 1").message().contains("is a table"));
-        assert!(wrong("[presets.a]\nregions = 'x'").message().contains("takes a list of regions"));
+        assert!(
+            wrong("[presets.a]\nregions = 'x'")
+                .message()
+                .contains("`presets.a.regions` takes a list of regions")
+        );
+        let error = wrong("[presets.a]\nsystem = 'x'");
+        assert_eq!(error.message(), "devbox.toml:2:10: `presets.a.system`: `x` is not known");
+        assert_eq!(wrong("[preset.a]\nregions = []").hints(), ["did you mean `[presets.NAME]`?"]);
+        assert_eq!(wrong("presets = 1").hints(), ["write `[presets.NAME]`, and its keys on the lines below"]);
+        assert_eq!(
+            wrong("[box]\nimage-family = 'x'").hints(),
+            ["`image-family` belongs to `[presets.NAME]`"]
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::config::keys::{Fallback, KEYS, Key, PRESET_KEYS, Scope, Shape, find};
+use crate::config::presets::built_in_names;
 use crate::names::ProjectName;
 
 /// The reference of every key, as Markdown.
@@ -19,7 +20,17 @@ pub fn render_reference() -> String {
         }
         out.push_str(&entry(key));
     }
-    out.push_str("\n### `[presets.NAME]`\n\n");
+    let built_in: Vec<_> = built_in_names().map(|name| format!("`{name}`")).collect();
+    put(&mut out, format_args!("\n### `[presets.NAME]`\n"));
+    put(
+        &mut out,
+        format_args!(
+            "Which machines would do, for `box.preset`. devbox comes with {}; like any other, each can be changed key by \
+             key: in a file, or with `--set presets.gh200.regions=us-east-3`. What a preset does not set comes from the \
+             one that it extends.\n",
+            built_in.join(", ")
+        ),
+    );
     PRESET_KEYS.iter().for_each(|key| out.push_str(&entry(key)));
     out
 }
@@ -41,7 +52,7 @@ fn entry(key: &Key) -> String {
         Scope::Anyone => "",
         Scope::Personal => " Personal: not in a project's `devbox.toml`.",
     };
-    // A preset has no variable: its name would have to be part of it.
+    // A preset's keys have no variable: its name would have to be part of it.
     let variable = if find(key.path).is_some() { format!("; `{}`", key.variable()) } else { String::new() };
     format!("- **`{}`** ({takes}; default: {default}{variable}). {}{personal}\n", key.leaf(), key.doc)
 }
@@ -49,8 +60,9 @@ fn entry(key: &Key) -> String {
 /// The `devbox.toml` that `devbox init` writes: what a project is likely to set, the defaults as
 /// comments.
 pub fn render_template(name: &ProjectName) -> String {
-    let mut out =
-        String::from("# What this project needs from its box. A line behind `#` shows the default.\n\n");
+    let mut out = String::from(
+        "# What this project needs from its box. A line behind `#` shows the default, or an example.\n\n",
+    );
     let mut table = "";
     for (path, value) in [
         ("name", Some(name.as_str())),
@@ -123,6 +135,10 @@ mod tests {
             let text = format!("{table}{}\n", key.sample());
             parse_file(&text, Path::new("x"), Trust::Personal)
                 .unwrap_or_else(|e| panic!("{}: {e}", key.path));
+        }
+        for key in PRESET_KEYS {
+            let text = format!("[presets.x]\n{}\n", key.sample());
+            parse_file(&text, Path::new("x"), Trust::Project).unwrap_or_else(|e| panic!("{}: {e}", key.path));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::config::duration::Timespan;
 use crate::config::size::Size;
 use crate::error::{Error, Kind, Result};
-use crate::names::{BoxName, ProjectName, VolumeName, shown};
+use crate::names::{BoxName, PresetName, ProjectName, VolumeName, shown};
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ impl Shape {
         let refuse = |why: &str| Error::new(Kind::Usage, format!("`{}` {why}", shown(text)));
         match self {
             Self::Project => return text.parse::<ProjectName>().map(Into::into),
-            Self::Preset => return text.parse::<BoxName>().map(Into::into),
+            Self::Preset => return text.parse::<PresetName>().map(Into::into),
             Self::Volumes => return text.parse::<VolumeName>().map(Into::into),
             Self::Count(min, max) => return count(text, min, max),
             Self::Factor => return factor(text),
@@ -157,7 +157,7 @@ impl fmt::Display for Shape {
             Self::OneOf(_) | Self::Word => "a word",
             Self::Preset => "a preset's name",
             Self::Count(..) => "a whole number",
-            Self::Factor => "a number",
+            Self::Factor => "a number from 1 to 10",
             Self::Patterns => "a list of instance types",
             Self::Regions => "a list of regions",
             Self::Volumes => "a list of names",
@@ -201,9 +201,13 @@ pub(super) fn parse_thousandths(text: &str) -> Result<u32> {
         Error::new(Kind::Usage, format!("`{}` is no number from 1 to 10", shown(text)))
             .hint("write for example `1.5`")
     };
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |t: &str| t.chars().all(|c| c.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 2 || part.len() > 3 || !digits(whole) || !digits(part) {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |t: &str| !t.is_empty() && t.chars().all(|c| c.is_ascii_digit());
+    if !digits(whole) || !digits(part) {
+        return Err(refuse());
+    }
+    let part = part.trim_end_matches('0');
+    if whole.len() > 2 || part.len() > 3 {
         return Err(refuse());
     }
     let thousandths: u32 = format!("{whole}{part:0<3}").parse().map_err(|_| refuse())?;
@@ -219,11 +223,13 @@ fn factor(text: &str) -> Result<String> {
 /// address when a path is appended.
 fn address(text: &str) -> Result<String> {
     let refuse = |why: &str| Error::new(Kind::Usage, format!("`{}` {why}", shown(text)));
-    let text_ = text.trim_end_matches('/');
-    let (scheme, rest) = text_.split_once("://").unwrap_or_default();
+    let bare = text.trim_end_matches('/');
+    let (scheme, rest) = bare.split_once("://").unwrap_or_default();
     let host = rest.split('/').next().unwrap_or_default();
+    // Only what needs no repair: what is checked here must be what the client reads.
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:[]".contains(c);
-    if !matches!(scheme, "https" | "http") || host.is_empty() || !rest.chars().all(plain) {
+    let read = reqwest::Url::parse(bare).is_ok();
+    if !matches!(scheme, "https" | "http") || host.is_empty() || !rest.chars().all(plain) || !read {
         return Err(
             refuse("is not the address of an API").hint("write for example `https://cloud.lambda.ai/api/v1`")
         );
@@ -232,16 +238,19 @@ fn address(text: &str) -> Result<String> {
         return Err(refuse("would send the key of the account in the clear")
             .hint("use `https://`; without TLS only an address on this machine will do"));
     }
-    Ok(text_.to_owned())
+    Ok(bare.to_owned())
 }
 
 /// Whether `HOST` or `HOST:PORT` is this machine.
 fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let end = if host.starts_with('[') { host.find(']').map(|at| at + 1) } else { host.find(':') };
+    let (name, port) = host.split_at(end.unwrap_or(host.len()));
+    if !(port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())) {
+        return false;
+    }
+    name == "localhost"
+        || name == "[::1]"
+        || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn has_gap(text: &str) -> bool {
@@ -266,6 +275,15 @@ mod tests {
             "http://cloud.lambda.ai",
             "http://127.0.0.1.evil.com",
             "http://127.0.0.1@evil.com",
+            "http://[::1]evil.com",
+            "http://[::1",
+            "http://::1",
+            "http://localhost:80:80",
+            "http://localhost:80evil",
+            "http://localhost.evil.com",
+            "http://128.0.0.1",
+            "https://x:99999",
+            "https://x\\@y",
             "https://user:pw@x",
             "https://x?y",
             "https://x#y",
@@ -283,8 +301,9 @@ mod tests {
     fn numbers_are_exact_and_within_bounds() {
         let canonical = |text: &str| Shape::Factor.check(text);
         assert_eq!(canonical("1.50").unwrap(), "1.5");
+        assert_eq!(canonical("1.500000").unwrap(), "1.5");
         assert_eq!(canonical("2").unwrap(), "2");
-        for bad in ["", "0.9", "10.001", "1.2345", "-1", "1e1", "x", ".5"] {
+        for bad in ["", "0.9", "1.", "1.x", "10.001", "1.2345", "-1", "1e1", "x", ".5"] {
             assert!(canonical(bad).is_err(), "{bad}");
         }
         assert_eq!(Shape::Count(1, 10).check("03").unwrap(), "3");
@@ -301,7 +320,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_command_is_one_line() {
+        assert_eq!(Shape::Command.check("pass show 'lambda key' | head -1").unwrap().len(), 32);
+        for bad in ["", "  ", "a\nb", "a\0", "\u{1b}[2J"] {
+            assert!(Shape::Command.check(bad).is_err(), "{bad:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_factor_is_exact(n in 1000u32..=10_000) {
+            let text = format!("{}.{:03}", n / 1000, n % 1000);
+            prop_assert_eq!(parse_thousandths(&text).unwrap(), n);
+            prop_assert_eq!(parse_thousandths(&Shape::Factor.check(&text).unwrap()).unwrap(), n);
+        }
+
+        /// Whatever is taken, the client reads the host that was checked, and nothing that carries more.
+        #[test]
+        fn the_client_reads_an_address_as_it_was_checked(
+            text in "https?://(localhost|127\\.0\\.0\\.1|\\[::1\\]|evil)?[@:/\\\\#?.0-9\\[\\]]{0,3}(evil\\.com)?[:/.0-9]{0,6}"
+        ) {
+            if let Ok(canonical) = Shape::Address.check(&text) {
+                let url = reqwest::Url::parse(&canonical).unwrap();
+                let host = url.host_str().unwrap();
+                let loopback = host == "localhost" || host == "[::1]" || host.starts_with("127.") && !host.contains("evil");
+                prop_assert!(url.scheme() == "https" || loopback, "{}", canonical);
+                prop_assert!(url.username().is_empty() && url.query().is_none() && url.fragment().is_none());
+                prop_assert!(!canonical.ends_with('/'));
+            }
+        }
+
         #[test]
         fn what_is_canonical_stays(text in ".{0,40}") {
             for shape in [Shape::Factor, Shape::Count(0, 99), Shape::Address, Shape::Patterns, Shape::Command, Shape::Word] {

@@ -26,7 +26,7 @@ fn the_defaults() {
     assert_eq!(config.project_name().unwrap().as_str(), "my-project");
     assert_eq!(config.box_name().unwrap().as_str(), "my-project");
     assert_eq!(config.environment, Environment { shell: ".#default".into(), nix: None });
-    assert_eq!((config.box_.boot_timeout, config.boot_timeout()), (None, Duration::from_secs(600)));
+    assert_eq!(config.boot_timeout(), Duration::from_secs(600));
     assert_eq!(config.capacity.factor(), 1.5);
     assert_eq!(config.preset().unwrap(), None);
     assert_eq!(config.volume.store_size.as_bytes(), 100 << 30);
@@ -102,7 +102,54 @@ fn a_preset_can_be_changed_on_the_command_line() {
     assert_eq!(config.presets["gh200"].system, Some(crate::names::System::X86_64Linux));
     assert_eq!(settings.last().unwrap().key, "presets.gh200.system");
     let error = parse_flags(&[set("presets.gh200.sistem", "x")]).unwrap_err();
-    assert_eq!(error.hints(), ["did you mean `system`?"]);
+    assert_eq!(error.hints(), ["did you mean `presets.gh200.system`?"]);
+}
+
+#[test]
+fn a_slip_in_a_path_of_a_preset_has_its_way_out() {
+    let refused = |key: &str| {
+        parse_flags(&[Assignment { key: key.into(), value: "x".into(), flag: "--set" }]).unwrap_err()
+    };
+    let error = refused("presets.GH200.system");
+    assert!(error.message().starts_with("`--set presets.GH200.system`: `GH200` can't be a preset name"));
+    for key in ["presets", "presets.gh200"] {
+        let hint = "name the preset and its key, as in `presets.gh200.regions`";
+        assert_eq!(refused(key).hints(), [hint], "{key}");
+    }
+}
+
+#[test]
+fn the_patience_that_is_shown_is_the_one_that_holds() {
+    let shown = |text: &str| {
+        let Resolved { config, settings } = resolve(&[personal(text)], &defaults(None)).unwrap();
+        let shown = settings.into_iter().find(|s| s.key == "box.boot-timeout").unwrap().value.unwrap();
+        assert_eq!(shown.parse::<Timespan>().unwrap().as_duration(), config.boot_timeout());
+        shown
+    };
+    assert_eq!(shown(""), "10min");
+    assert_eq!(shown("box.preset = '8xh100'"), "25min");
+    assert_eq!(shown("[box]\npreset = '8xh100'\nboot-timeout = '7min'"), "7min");
+    assert_eq!(shown("[box]\npreset = '8xh100'\n[presets.8xh100]\nboot-timeout = '8min'"), "8min");
+    assert_eq!(shown("[box]\npreset = 'x'\n[presets.x]\nextends = '8xh100'"), "25min");
+    assert_eq!(shown("box.preset = 'unknown'"), "10min");
+}
+
+#[test]
+fn a_preset_that_does_not_exist_is_named_with_who_chose_it() {
+    let error = |layer| resolve(&[layer], &defaults(None)).unwrap().config.preset().unwrap_err();
+    let file = error(personal("[box]\npreset = 'gh20'"));
+    assert_eq!(file.message(), "config.toml:2:1: `box.preset`: there is no preset `gh20`");
+    let own = parse_env([("DEVBOX_BOX_PRESET", "gh20")]).unwrap();
+    assert_eq!(error(own).message(), "`DEVBOX_BOX_PRESET`: there is no preset `gh20`");
+}
+
+#[test]
+fn a_file_of_a_project_is_not_trusted_with_the_account() {
+    for key in KEYS.iter().filter(|key| key.table() == "lambda") {
+        let text = format!("[lambda]\n{}\n", key.sample());
+        let error = parse_file(&text, Path::new("devbox.toml"), Trust::Project).unwrap_err();
+        assert!(error.message().contains("is personal"), "{error}");
+    }
 }
 
 #[test]
@@ -110,6 +157,17 @@ fn numbers_of_a_file_may_be_numbers() {
     let layer = personal("box.boot-attempts = 5\n[capacity]\nfactor = 2.25\nlongest-pause = '90s'");
     let config = resolve(&[layer], &defaults(None)).unwrap().config;
     assert_eq!((config.box_.boot_attempts, config.capacity.thousandths), (5, 2250));
+    let layer = personal("box.boot-attempts = '5'\ncapacity.factor = 2");
+    let config = resolve(&[layer], &defaults(None)).unwrap().config;
+    assert_eq!((config.box_.boot_attempts, config.capacity.factor()), (5, 2.0));
+    for bad in [
+        "capacity.factor = inf",
+        "capacity.factor = 0.5",
+        "capacity.factor = true",
+        "box.boot-attempts = 1.5",
+    ] {
+        assert!(parse_file(bad, Path::new("x"), Trust::Personal).is_err(), "{bad}");
+    }
 }
 
 #[test]

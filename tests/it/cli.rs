@@ -92,15 +92,41 @@ fn config_says_where_each_value_comes_from() {
     fs::write(env.path("home/.config/devbox/config.toml"), user).unwrap();
     fs::write(
         env.project("devbox.toml"),
-        "name = \"p\"\n[volume]\nname = \"theirs\"\nstore-size = \"20GiB\"\n",
+        "name = \"p\"\n[volume]\nname = \"theirs\"\nstore-size = \"20GiB\"\n[presets.gh200]\nregions = [\"us-east-3\"]\n",
     )
     .unwrap();
     env.set("DEVBOX_VOLUME_STORE_SIZE", "30GiB");
+    env.set("LAMBDA_API_KEY", "not-to-be-shown");
     let text = env.devbox(["config", "--set", "box.boot-timeout=90s"]).ok().stdout;
     let text = text.replace(env.path("").to_str().unwrap(), "/T/");
+    assert!(!text.contains("not-to-be-shown"));
     insta::assert_snapshot!("config", text);
     env.set("DEVBOX_VOLUME_SIZE", "1GiB");
     env.devbox(["config"]).code(2).says(&["DEVBOX_VOLUME_SIZE", "DEVBOX_VOLUME_STORE_SIZE"]);
+}
+
+/// What is wrong with a preset is said before anything is asked for, and by the name that the user wrote.
+#[test]
+fn a_preset_or_a_wait_that_can_not_be() {
+    let mut env = TestEnv::new("hello");
+    env.set("LAMBDA_API_KEY", "secret_x");
+    // The example wants a local box, which has no preset.
+    fs::write(env.project("devbox.toml"), "").unwrap();
+    let up = |args: &[&str]| env.devbox([&["up"], args].concat()).code(2);
+    up(&["--preset", "gh20"]).says(&[
+        "`--preset`: there is no preset `gh20`",
+        "did you mean `gh200`?",
+        "`8xh100`",
+    ]);
+    up(&["--preset", "GH200"]).says(&["`--preset`: `GH200` can't be a preset name", "for example `gh200`"]);
+    up(&["--wait-capacity", "soon"]).says(&["`--wait-capacity`: `soon` is not a duration", "hint:"]);
+    up(&["--set", "presets.gh200.extends=gh200"])
+        .says(&["`--set presets.gh200.extends`: the preset extends itself"]);
+    fs::write(env.project("devbox.toml"), "[box]\npreset = \"train\"\n[presets.train]\n").unwrap();
+    up(&[]).says(&[
+        "devbox.toml:2:1: `box.preset`: the preset `train` names no instance types",
+        "[presets.train]",
+    ]);
 }
 
 #[test]
