@@ -176,6 +176,8 @@ fn everything_can_be_listed() {
 #[test]
 fn what_can_not_work_is_refused_before_it_costs() {
     let mut cloud = Cloud::without_boxes();
+    let local = ["up", "-y", "--preset", "gh200", "--set", "box.provider=local"];
+    cloud.env.devbox(local).code(2).says(&["`box.provider` is `local`", "--set box.provider=lambda"]);
     let none = ["up", "-y", "--set", "box.provider=lambda"];
     cloud.env.devbox(none).code(2).says(&["no preset is chosen", "devbox up --preset gh200", "list presets"]);
     cloud

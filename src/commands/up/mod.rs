@@ -83,6 +83,13 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
         }
         _ => {
             let provider = cx.provider(&config)?;
+            if let (Some(preset), "local") = (&args.preset, provider.name()) {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("`--preset {preset}` needs a cloud, and `box.provider` is `local`"),
+                )
+                .hint("take `provider` out of the configuration, or add `--set box.provider=lambda`"));
+            }
             let wish = choose::wish(&config, provider.name())?;
             (provider, (wish.instance_types, wish.volumes))
         }
