@@ -59,7 +59,12 @@ fn the_volume_is_full_when_the_image_is_made() {
     assert!(images.is_empty(), "half an image is left: {images:?}");
     assert_eq!(env.on_box("echo in"), "in");
 
-    // With room on the volume the same box is set up after all.
+    // With room on the volume the same box is set up after all, even where an attempt from before is still under way.
+    let slow = "#!/bin/sh\nrm $0\nsleep 2\necho No space left on device >&2\nexit 1\n";
+    env.on_box(&format!(
+        "printf '{slow}' | sudo tee /usr/local/sbin/mkfs.ext4 && sudo chmod +x /usr/local/sbin/mkfs.ext4"
+    ));
+    env.on_box("cd /; sudo systemctl start --no-block devbox.target; while test -e /usr/local/sbin/mkfs.ext4; do sleep 0.1; done");
     host("mount", &["-o", "remount,size=300m", env.path("volumes").to_str().unwrap()]);
     env.devbox(["up", "--set", "volume.store-size=256MiB"]).ok();
     env.devbox(["run", "--", "hello"]).ok();

@@ -4,17 +4,24 @@
 # What is no status line tells why there will be none: its first line in short, then evidence.
 set -euo pipefail
 cd /
-last='' round=0
-# With `again`, a step that was given up is tried once more: what hindered it may be gone by now.
-if [[ ${2-} == again ]] && systemctl is-failed --quiet 'devbox-*.service'; then
-  sudo rm -f /run/devbox/status.json
-  sudo find /run/devbox/steps -name '*.json' -exec grep -q '"state":"failed"' {} \; -delete
-  sudo systemctl reset-failed 'devbox-*.service'
-  sudo systemctl start --no-block devbox.target
-fi
+last='' round=0 again=${2-}
+
+# A unit is on its way up or down.
+busy() { systemctl show --property=ActiveState --value 'devbox-*.service' | grep -q activating; }
+failed() { systemctl is-failed --quiet 'devbox-*.service'; }
+
 while ((SECONDS < $1)); do
-  if [[ -r /run/devbox/status.json ]]; then
-    now=$(</run/devbox/status.json)
+  now=''
+  [[ ! -r /run/devbox/status.json ]] || now=$(</run/devbox/status.json)
+  if [[ $again == again ]] && ! busy && { failed || [[ $now == *'"state":"failed"'* ]]; }; then
+    # What was given up is tried once more, for what hindered it may be gone by now; so is an attempt
+    # that was under way when we came, once it is over.
+    again=''
+    sudo rm -f /run/devbox/status.json
+    sudo find /run/devbox/steps -name '*.json' -exec grep -q '"state":"failed"' {} \; -delete
+    sudo systemctl reset-failed 'devbox-*.service'
+    sudo systemctl start --no-block devbox.target
+  elif [[ -n $now && ! ($again == again && $now == *'"state":"failed"'*) ]]; then
     if [[ $now != "$last" ]]; then
       printf '%s\n' "$now"
       last=$now
@@ -28,7 +35,7 @@ while ((SECONDS < $1)); do
     fi
   fi
   # A script that fell over without a word would be waited for in vain.
-  if ((++round % 20 == 0)) && systemctl is-failed --quiet 'devbox-*.service'; then
+  if [[ $again != again ]] && ((++round % 20 == 0)) && failed; then
     printf 'a unit failed\n'
     sudo -n journalctl --no-pager --output=cat --lines=10 --unit='devbox-*'
     exit 0
