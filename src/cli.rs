@@ -151,6 +151,9 @@ pub struct Down {
     /// End what is busy, and end the box even when it can't be brought to rest: what is not saved is lost
     #[arg(long)]
     pub force: bool,
+    /// End nothing, only take a box off the books of which you are certain that it is gone
+    #[arg(long, conflicts_with_all = ["all", "force"])]
+    pub forget: bool,
     /// Answer every question with yes
     #[arg(short, long)]
     pub yes: bool,

@@ -17,6 +17,7 @@ use crate::names::{BoxName, InstanceId, LaunchId, ProjectName, System, VolumeNam
 use crate::nix::Fingerprint;
 use crate::paths::{Paths, make_private, write_atomic};
 use crate::plan::cost::cents_of;
+use crate::provider::Account;
 
 /// How long to wait for another devbox that works on the same box.
 const LOCK_PATIENCE: Duration = Duration::from_secs(600);
@@ -57,6 +58,9 @@ pub struct Entry {
     /// The preset that it was launched by.
     #[serde(default)]
     pub preset: Option<String>,
+    /// Whose account it was launched in.
+    #[serde(default)]
+    pub account: Option<Account>,
     /// The private key to log in with, as it was at launch.
     #[serde(default)]
     pub login_key: Option<PathBuf>,
@@ -217,11 +221,12 @@ fn parse_entry(text: &str, path: &Path) -> Result<Entry> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry() -> Entry {
+    /// A launch that was asked for.
+    pub(crate) fn entry() -> Entry {
         Entry {
             launch: LaunchId::random(),
             name: "hello".parse().unwrap(),
@@ -238,6 +243,7 @@ mod tests {
             instance_type: None,
             region: None,
             preset: None,
+            account: None,
             login_key: None,
             ready: None,
             fingerprint: None,
@@ -286,7 +292,7 @@ mod tests {
     #[test]
     fn what_an_older_devbox_wrote_is_read() {
         let mut old = serde_json::to_value(entry()).unwrap();
-        for new in ["instance_type", "region", "login_key"] {
+        for new in ["instance_type", "region", "account", "login_key"] {
             old.as_object_mut().unwrap().remove(new);
         }
         assert_eq!(parse_entry(&old.to_string(), Path::new("x")).unwrap().region, None);

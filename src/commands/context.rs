@@ -2,9 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use crate::cli::Global;
 use crate::config::layer::{Assignment, Origin, parse_assignment};
@@ -15,7 +12,6 @@ use crate::guest::user_data::USER;
 use crate::journal::{Entry, Journal};
 use crate::names::BoxName;
 use crate::paths::Paths;
-use crate::plan::up::{instance_of, is_lost};
 use crate::provider::Provider;
 use crate::provider::catalog::Catalog;
 use crate::provider::lambda::{KeySource, LambdaConfig, LambdaProvider};
@@ -258,36 +254,6 @@ impl Context {
         let name = format!("{:08x}-{system}", crate::paths::short_hash(root));
         self.paths.state.join("roots").join(name)
     }
-}
-
-/// The message of a box that died.
-pub fn died(name: &BoxName) -> String {
-    format!("`{name}` died")
-}
-
-/// The instance of a launch may not have died meanwhile.
-///
-/// # Errors
-/// [`Kind::Guest`] when it has; [`Kind::Provider`] when the provider can't be asked.
-pub async fn still_there(provider: &dyn Provider, entry: &Entry) -> Result<()> {
-    let instance = match &entry.instance {
-        Some(id) => provider.describe(id).await?,
-        None => instance_of(entry, &provider.list().await?).cloned(),
-    };
-    match instance {
-        // It may not show yet.
-        None if unsettled(provider, entry) => Ok(()),
-        Some(i) if !is_lost(&i, entry) && !i.status.is_ending() => Ok(()),
-        _ => Err(Error::new(Kind::Guest, died(&entry.name)).hint(
-            "`devbox up` clears it away and launches a new one; what was synced to the volume is there",
-        )),
-    }
-}
-
-/// Whether a launch is so young that its instance may not show everywhere yet.
-pub fn unsettled(provider: &dyn Provider, entry: &Entry) -> bool {
-    let age = Duration::try_from(entry.asked.duration_until(Timestamp::now())).unwrap_or_default();
-    age < provider.settle_time()
 }
 
 /// The error when nothing of that name is open in the journal.

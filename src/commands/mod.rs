@@ -12,6 +12,7 @@ pub mod ssh;
 pub mod status;
 pub mod up;
 pub mod wait;
+pub mod whereabouts;
 
 pub use context::Context;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::Ssh;
 use crate::commands::Context;
-use crate::commands::context::still_there;
+use crate::commands::whereabouts::still_there;
 use crate::error::Result;
 use crate::guest::script;
 use crate::journal::Entry;

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use crate::cli::Status;
 use crate::commands::Context;
+use crate::commands::whereabouts::{Whereabouts, whereabouts};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::guest::facts::{self, Facts};
 use crate::journal::Entry;
 use crate::names::shown;
 use crate::plan::cost::{cents_of, render_hourly, render_price};
-use crate::plan::up::instance_of;
 use crate::provider::{Instance, InstanceStatus, Provider};
 use crate::ui::render_seconds;
 
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[serde(rename_all = "kebab-case")]
 struct Row {
     name: String,
-    /// What the provider says; `gone` when it knows of no such instance, `unknown` when it can't be asked.
+    /// What the provider says; `gone` when it is certain that there is no such instance, `unknown` when nobody can tell.
     status: String,
     /// `ready`, `setting up`, `unreachable`, or why not.
     state: String,
@@ -66,18 +66,22 @@ struct Document {
 #[serde(rename_all = "kebab-case")]
 struct Other {
     instance: Instance,
-    /// This machine launched it, and gave it up before it came.
+    /// This machine launched it, and gave it up before it came, or took it for gone.
     given_up: bool,
+    /// It was a box once: there may be work on it.
+    was_ready: bool,
     age_seconds: Option<i64>,
     /// At the price of today.
     cents: Option<u64>,
 }
 
 impl Other {
-    fn new(instance: &Instance, given_up: bool, now: Timestamp) -> Self {
+    /// `entry` is that of the journal here, where it has one, as ended.
+    fn new(instance: &Instance, entry: Option<&Entry>, now: Timestamp) -> Self {
         let age_seconds = instance.since.map(|since| (now.as_second() - since.as_second()).max(0));
         let cents = age_seconds.zip(instance.cents_per_hour).map(|(age, per_hour)| cents_of(age, per_hour));
-        Self { instance: instance.clone(), given_up, age_seconds, cents }
+        let was_ready = entry.is_some_and(|e| e.ready.is_some());
+        Self { instance: instance.clone(), given_up: entry.is_some(), was_ready, age_seconds, cents }
     }
 }
 
@@ -125,10 +129,20 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
         Some(name) => vec![cx.chosen(Some(name))?],
         None => cx.journal.open()?,
     };
-    let asked = Asked::all(&cx.providers(&config)?).await;
+    let providers = cx.providers(&config)?;
+    let asked = Asked::all(&providers).await;
     let mut boxes = Vec::new();
+    let mut untold = Ok(());
     for entry in &entries {
-        boxes.push(row(cx, &config, entry, asked.of(&entry.provider)).await);
+        let provider = providers.iter().find(|p| p.name() == entry.provider);
+        let found = match (provider, asked.of(&entry.provider)) {
+            (Some(provider), Some(instances)) => Some(whereabouts(provider.as_ref(), entry, instances).await),
+            _ => None,
+        };
+        boxes.push(row(cx, &config, entry, found.as_ref()).await);
+        if let Some(Err(e)) = found {
+            untold = untold.and(Err(e));
+        }
     }
     let known = |i: &Instance| {
         entries.iter().any(|e| i.launch == Some(e.launch) || e.instance.as_ref() == Some(&i.id))
@@ -137,9 +151,9 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
     if args.name.is_none() {
         let ended = cx.journal.read()?;
         for instance in asked.instances().filter(|i| !known(i) && !i.status.is_ending()) {
-            let given_up = ended.iter().any(|e| instance.launch == Some(e.launch));
+            let entry = ended.iter().find(|e| instance.launch == Some(e.launch));
             match instance.launch {
-                Some(_) => others.push(Other::new(instance, given_up, Timestamp::now())),
+                Some(_) => others.push(Other::new(instance, entry, Timestamp::now())),
                 None => not_ours.push(instance.clone()),
             }
         }
@@ -153,7 +167,7 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
             cx.ui.events.info("no box is up; `devbox up` in a project brings one");
         }
     }
-    asked.failure().map_err(|e: Error| {
+    asked.failure().and(untold).map_err(|e: Error| {
         if entries.is_empty() {
             e
         } else {
@@ -162,19 +176,25 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
     })
 }
 
-async fn row(cx: &Context, config: &Config, entry: &Entry, instances: Option<&[Instance]>) -> Row {
-    let instance = instances.and_then(|all| instance_of(entry, all));
-    let status = match (instances, instance) {
-        (None, _) => "unknown".to_owned(),
-        (Some(_), None) if entry.instance.is_none() => "asked for, not answered".to_owned(),
-        (Some(_), None) => "gone".to_owned(),
-        (Some(_), Some(instance)) => instance.status.to_string(),
+/// One launch of the journal. `found` is nothing where the provider could not be asked.
+async fn row(cx: &Context, config: &Config, entry: &Entry, found: Option<&Result<Whereabouts>>) -> Row {
+    let name = &entry.name;
+    let (status, instance) = match found {
+        None | Some(Err(_)) => ("unknown".to_owned(), None),
+        Some(Ok(Whereabouts::There(instance))) => (instance.status.to_string(), Some(instance.as_ref())),
+        Some(Ok(Whereabouts::Unsettled(_))) => ("asked for, does not show yet".to_owned(), None),
+        Some(Ok(Whereabouts::Gone)) => ("gone".to_owned(), None),
     };
     let alive = instance.is_some_and(|i| !i.status.is_ending() && i.status != InstanceStatus::Dead);
-    let facts = if alive || instances.is_none() {
-        facts_of(cx, config, entry, instance).await
-    } else {
-        Err("down".to_owned())
+    let facts = match found {
+        None => facts_of(cx, config, entry, instance).await,
+        Some(Ok(Whereabouts::There(_))) if alive => facts_of(cx, config, entry, instance).await,
+        Some(Ok(Whereabouts::There(_))) => Err("down".to_owned()),
+        Some(Ok(Whereabouts::Unsettled(_))) => {
+            Err(format!("`devbox up {name}` continues, `devbox down {name}` ends it"))
+        }
+        Some(Ok(Whereabouts::Gone)) => Err(format!("`devbox down {name}` takes it off this list")),
+        Some(Err(e)) => Err(e.to_string()),
     };
     let (ready, state) = match &facts {
         Ok(facts) if facts.is_set_up() => (true, "ready".to_owned()),
@@ -249,7 +269,9 @@ fn render(document: &Document) -> String {
             );
         }
         line("age", render_age(row.age_seconds));
-        line("cost", render_cost(row.cents, row.cents_per_hour));
+        let cost = render_cost(row.cents, row.cents_per_hour);
+        // Nobody knows when it went.
+        line("cost", if row.status == "gone" { format!("at most {cost}") } else { cost });
         line("project", format!("{} ({})", row.project, row.root));
         line("volume", format!("{}, {}", row.volume, row.system));
         if let Some(fingerprint) = &row.fingerprint {
@@ -267,10 +289,11 @@ fn render(document: &Document) -> String {
 }
 
 fn render_other(other: &Other) -> String {
-    let Other { instance, given_up, age_seconds, cents } = other;
+    let Other { instance, given_up, was_ready, age_seconds, cents } = other;
     let mut lines = vec![shown(&instance.name)];
     let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
     let whose = match &instance.launched_from {
+        _ if *was_ready => "off the books here, and not ended".to_owned(),
         _ if *given_up => "came after its launch was given up here".to_owned(),
         Some(from) => format!("launched by another machine, `{}`", shown(from)),
         None => "launched by another machine".to_owned(),
@@ -287,7 +310,7 @@ fn render_other(other: &Other) -> String {
     if !instance.volumes.is_empty() {
         line("volume", instance.volumes.join(", "));
     }
-    line("end it", format!("devbox down {} --force", instance.id));
+    line("end it", format!("devbox down {}{}", instance.id, if *given_up { "" } else { " --force" }));
     lines.join("\n")
 }
 
@@ -361,9 +384,12 @@ mod tests {
             extra: serde_json::Map::new(),
         };
         let now = Timestamp::from_second(7200).unwrap();
+        let given_up = crate::journal::tests::entry();
+        let was_ready = Entry { ready: Some(now), ..given_up.clone() };
         let others = vec![
-            Other::new(&other("train", Some("laptop")), false, now),
-            Other::new(&other("late\u{1b}[31m", None), true, now),
+            Other::new(&other("train", Some("laptop")), None, now),
+            Other::new(&other("late\u{1b}[31m", None), Some(&given_up), now),
+            Other::new(&other("forgotten", None), Some(&was_ready), now),
         ];
         let document =
             Document { boxes: vec![row], others, not_ours: vec![other("x", None)], not_asked: vec![] };

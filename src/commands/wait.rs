@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Awaited, Wait};
 use crate::commands::Context;
+use crate::commands::whereabouts::{Whereabouts, whereabouts};
 use crate::config::duration::Timespan;
 use crate::error::{Error, Kind, Result};
 use crate::guest::facts;
-use crate::plan::up::instance_of;
 use crate::provider::InstanceStatus;
 
 const STEP: Duration = Duration::from_millis(500);
@@ -32,8 +32,14 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
     while began.elapsed() < patience {
         let entry = cx.journal.open()?.into_iter().find(|e| e.launch == entry.launch);
         let instances = provider.list().await?;
-        let instance = entry.as_ref().and_then(|e| instance_of(e, &instances));
-        let gone = instance.is_none_or(|i| i.status.is_ending() || i.status == InstanceStatus::Dead);
+        let gone = match &entry {
+            None => true,
+            Some(entry) => match whereabouts(provider.as_ref(), entry, &instances).await? {
+                Whereabouts::There(i) => i.status.is_ending() || i.status == InstanceStatus::Dead,
+                Whereabouts::Unsettled(_) => false,
+                Whereabouts::Gone => true,
+            },
+        };
         match (args.state, entry, gone) {
             (Awaited::Gone, _, true) => return Ok(()),
             (Awaited::Gone, ..) => "it still runs".clone_into(&mut last),

@@ -87,11 +87,11 @@ pub fn is_lost(instance: &Instance, entry: &Entry) -> bool {
     }
 }
 
-/// The time before which nobody can tell whether a launch that was not answered made an instance.
+/// The time before which nobody can tell of a launch that does not show whether it made an instance.
 pub fn unsettled_until(entry: &Entry, now: Timestamp, settle: Duration) -> Option<Timestamp> {
     let until = entry.asked.saturating_add(settle).ok()?;
     // Asked for in the future is a clock that was set: no reason to wait.
-    (entry.instance.is_none() && now < until && entry.asked <= now).then_some(until)
+    (now < until && entry.asked <= now).then_some(until)
 }
 
 /// Decides.

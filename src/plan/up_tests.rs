@@ -47,6 +47,7 @@ fn entry(id: Option<&str>) -> Entry {
         instance_type: None,
         region: None,
         preset: None,
+        account: None,
         login_key: None,
         ready: None,
         fingerprint: None,
@@ -114,8 +115,10 @@ fn an_intent_of_a_moment_ago_is_waited_for() {
     let plan = plan_up(&wanted(), &seen).unwrap();
     assert_eq!(plan.source, Source::Unsettled { until: seen.now + Duration::from_secs(1) });
     assert!(plan.close.is_empty());
-    // An id says that it was answered, so a listing without it says that it is gone.
+    // Also one that was answered: a listing may come later than an answer.
     seen.journal[0].instance = Some(InstanceId("i-1".into()));
+    assert!(matches!(plan_up(&wanted(), &seen).unwrap().source, Source::Unsettled { .. }));
+    seen.journal[0].asked = seen.now - seen.settle;
     assert_eq!(plan_up(&wanted(), &seen).unwrap().source, Source::Launch);
 }
 

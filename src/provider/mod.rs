@@ -112,6 +112,15 @@ pub struct Volume {
     pub place: String,
 }
 
+/// What tells the account of a launch from every other. None of it is secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Where the provider was asked.
+    pub address: String,
+    /// The provider's id of the volume of the launch: only that account has it.
+    pub volume: String,
+}
+
 /// A kind of machine that can be launched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -271,6 +280,15 @@ pub trait Provider {
     async fn describe(&self, id: &InstanceId) -> Result<Option<Instance>> {
         Ok(self.list().await?.into_iter().find(|i| i.id == *id))
     }
+
+    /// What will tell later that a launch with this volume was of this account; nothing where there is only one.
+    fn account(&self, volume: &Volume) -> Option<Account>;
+
+    /// Whether that account is the one that is asked here. What is not listed in another one is not gone.
+    ///
+    /// # Errors
+    /// As [`list`](Provider::list).
+    async fn is_account(&self, account: Option<&Account>) -> Result<bool>;
 
     /// What can be launched now.
     ///

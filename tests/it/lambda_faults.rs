@@ -1,8 +1,11 @@
 //! Nothing bills unseen: whatever is lost, killed, late or nonsense, there is one box for one `up`, and `down` leaves
 //! none.
 
+use serde_json::json;
+
 use crate::lambda_stage::Cloud;
 use crate::sim::scenario::{Fault, FaultKind, Launch, Outcome};
+use crate::sim_stage::Client;
 use crate::support::until;
 
 const UP: [&str; 4] = ["up", "-y", "--preset", "gh200"];
@@ -113,6 +116,78 @@ fn an_instance_that_comes_later_still_is_seen_and_ended() {
     cloud.env.devbox(UP).code(5).says(&["is of no use to it: ending it"]);
     assert_eq!(cloud.living().len(), 1);
     cloud.env.devbox(["down", "--force"]).ok();
+    cloud.assert_nothing_lives();
+}
+
+/// `down` without more ends what came too late too.
+#[test]
+fn what_came_too_late_is_ended_with_the_box() {
+    let mut cloud = Cloud::without_boxes();
+    cloud.env.set("DEVBOX_LAMBDA_SETTLE_TIME", "300ms");
+    cloud.env.set("DEVBOX_BOX_BOOT_TIMEOUT", "1s");
+    let late = |cloud: &Cloud| {
+        cloud.env.devbox(["status", "--json"]).ok().json()["others"].as_array().unwrap().len()
+    };
+    for down in [&["down", "--force"][..], &["down", "--all", "-y", "--force"]] {
+        cloud.sim.edit(|s| s.launches = vec![Launch::new(Outcome::Late).after(6.0)]);
+        cloud.env.devbox(UP).code(5);
+        until("the late one", || late(&cloud) == 1);
+        cloud.env.devbox(down).ok().says(&["nobody has worked on it", "`hello` is down"]);
+        cloud.assert_nothing_lives();
+    }
+    // Also when it is all that runs.
+    cloud.sim.edit(|s| s.launches = vec![Launch::new(Outcome::Late).after(3.0)]);
+    cloud.env.set("DEVBOX_LAMBDA_SETTLE_TIME", "0s");
+    cloud.env.set("DEVBOX_FAILPOINT", "unanswered");
+    cloud.env.devbox(UP).code(128 + 9);
+    cloud.env.set("DEVBOX_FAILPOINT", "");
+    cloud.env.devbox(["down"]).ok().says(&["no instance came of the launch", "nothing was billed"]);
+    until("the late one", || late(&cloud) == 1);
+    cloud.env.devbox(["down"]).ok().says(&["nobody has worked on it", "`hello` is down"]);
+    cloud.assert_nothing_lives();
+}
+
+/// What another account has is not gone: nobody takes it off the books, or launches a second one.
+#[test]
+fn another_account_hides_nothing() {
+    let mut cloud = Cloud::without_boxes();
+    cloud.env.set("DEVBOX_BOX_BOOT_TIMEOUT", "1s");
+    cloud.env.set("DEVBOX_LAMBDA_SETTLE_TIME", "300ms");
+    cloud.env.devbox(UP).code(5);
+    let (here, there) = (cloud.sim.base(), cloud.other_account());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+
+    cloud.env.set("DEVBOX_LAMBDA_ADDRESS", there.base());
+    let in_another = ["`hello` may be running in another account", "--forget"];
+    let status = cloud.env.devbox(["status"]).code(4).says(&in_another);
+    assert!(status.stdout.contains("unknown"), "{}", status.stdout);
+    cloud.env.devbox(UP).code(4).says(&in_another);
+    cloud.env.devbox(["down", "--force"]).code(4).says(&in_another);
+    cloud.env.devbox(["wait", "--for", "gone"]).code(4).says(&in_another);
+    assert!(there.instances().is_empty());
+    assert_eq!(cloud.env.journal().iter().filter(|e| e["ended"].is_null()).count(), 1);
+
+    // Whoever is certain may say so; the box shows all the same where it is.
+    cloud.env.devbox(["down", "--forget"]).ok().says(&["off the books", "is billed"]);
+    assert!(cloud.env.journal().iter().all(|e| !e["ended"].is_null()));
+    cloud.env.set("DEVBOX_LAMBDA_ADDRESS", here);
+    assert!(cloud.env.devbox(["status"]).ok().stdout.contains("given up here"));
+    cloud.env.devbox(["down"]).ok();
+    cloud.assert_nothing_lives();
+
+    // What shows as running is not forgotten. What was ended elsewhere is gone, nobody knows since when.
+    cloud.env.devbox(UP).code(5);
+    cloud
+        .env
+        .devbox(["down", "--forget"])
+        .code(2)
+        .says(&["was not forgotten", "`devbox down hello` ends it"]);
+    let id = cloud.env.status()["instance"].clone();
+    let ended = json!({ "instance_ids": [id] });
+    Client::of(&cloud.sim).post("/instance-operations/terminate", &ended).ok();
+    until("it is gone", || cloud.env.status()["status"] == "gone");
+    assert!(cloud.env.devbox(["status"]).ok().stdout.contains("at most"));
+    cloud.env.devbox(["down"]).ok().says(&["was gone already", "at most"]);
     cloud.assert_nothing_lives();
 }
 

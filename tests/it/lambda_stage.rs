@@ -46,7 +46,7 @@ impl Cloud {
     }
 
     fn around(mut env: TestEnv, boxes: bool) -> Self {
-        let sim = start(&env, ([127, 0, 0, 1], 0).into(), scenario::parse(SCENARIO).unwrap(), boxes);
+        let sim = start(&env, "cloud", ([127, 0, 0, 1], 0).into(), scenario::parse(SCENARIO).unwrap(), boxes);
         // What this machine can run, in place of a GH200.
         let system = format!("{}-linux", std::env::consts::ARCH);
         let config = env.project("devbox.toml");
@@ -116,7 +116,12 @@ impl Cloud {
     /// The cloud comes back, at the same address and as it was.
     pub(crate) fn start_again(&mut self) {
         let scenario = scenario::parse(SCENARIO).unwrap();
-        self.sim = start(&self.env, self.sim.address(), scenario, self.boxes);
+        self.sim = start(&self.env, "cloud", self.sim.address(), scenario, self.boxes);
+    }
+
+    /// Another account, at an address of its own, with a volume of the same name.
+    pub(crate) fn other_account(&self) -> Sim {
+        start(&self.env, "other-cloud", ([127, 0, 0, 1], 0).into(), scenario::parse(SCENARIO).unwrap(), false)
     }
 
     /// An instance that somebody else launched, with their tags. Its id.
@@ -145,11 +150,11 @@ impl Drop for Cloud {
     }
 }
 
-fn start(env: &TestEnv, listen: SocketAddr, scenario: Scenario, boxes: bool) -> Sim {
+fn start(env: &TestEnv, account: &str, listen: SocketAddr, scenario: Scenario, boxes: bool) -> Sim {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/devbox");
     Sim::start(Options {
         listen,
-        state: env.path("cloud"),
+        state: env.path(account),
         scenario,
         boxes: boxes.then_some(Boxes { cache }),
         api_key: KEY.to_owned(),

@@ -5,8 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Story;
+use crate::commands::whereabouts::{Whereabouts, whereabouts};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::journal::Entry;
 use crate::names::VolumeName;
 use crate::plan::up::Source;
 use crate::plan::{Placements, Seen, UpPlan, Wish, plan_placements, plan_up};
@@ -72,7 +74,17 @@ impl Story<'_> {
     /// What there is: the journal, and the provider's instances.
     pub(super) async fn look(&self) -> Result<Seen> {
         let journal = self.cx.journal.read()?;
-        let instances = self.provider.list().await?;
+        let mut instances = self.provider.list().await?;
+        let ours =
+            |e: &&Entry| e.is_open() && e.name == self.wanted.name && e.provider == self.wanted.provider;
+        for entry in journal.iter().filter(ours) {
+            match whereabouts(self.provider.as_ref(), entry, &instances).await? {
+                Whereabouts::There(instance) if instances.iter().all(|i| i.id != instance.id) => {
+                    instances.push(*instance)
+                }
+                _ => {}
+            }
+        }
         Ok(Seen { journal, instances, now: Timestamp::now(), settle: self.provider.settle_time() })
     }
 

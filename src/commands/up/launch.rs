@@ -198,6 +198,7 @@ impl Story<'_> {
             instance_type: Some(place.instance_type.clone()),
             region: Some(place.region.clone()),
             preset: self.config.box_.preset.clone(),
+            account: self.provider.account(&volume),
             login_key: Some(kit.login.private.clone()),
             ready: None,
             fingerprint: None,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::choose::Sites;
 use super::{BoxUp, Story};
-use crate::commands::context::{still_there, unsettled};
+use crate::commands::whereabouts::{still_there, unsettled};
 use crate::error::{Error, Kind, Result};
 use crate::events::Phase;
 use crate::guest::facts::Facts;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Story;
 use crate::commands::Context;
-use crate::commands::context::died;
+use crate::commands::whereabouts::died;
 use crate::error::{Error, Result};
 use crate::events::Level;
 use crate::journal::Entry;

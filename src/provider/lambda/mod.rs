@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 use crate::events::Events;
 use crate::names::{InstanceId, VolumeName, shown};
 use crate::provider::catalog::{Availability, Catalog, Filesystem, Image, Ruleset, SshKey};
-use crate::provider::{Attempt, Instance, LaunchRequest, Market, Offer, Provider, Volume};
+use crate::provider::{Account, Attempt, Instance, LaunchRequest, Market, Offer, Provider, Volume};
 use crate::ssh::keys::{LoginKey, is_same_key};
 
 use answer::{DUPLICATE, Failure, NO_SUCH_OBJECT, Refusal};
@@ -203,6 +203,15 @@ impl Provider for LambdaProvider {
             Err(trouble) if is_no_such_object(&trouble) => Ok(None),
             Err(trouble) => Err(trouble.into_error(&format!("can't ask for the instance {id}"))),
         }
+    }
+
+    fn account(&self, volume: &Volume) -> Option<Account> {
+        Some(Account { address: self.config.address.clone(), volume: volume.id.clone() })
+    }
+
+    async fn is_account(&self, account: Option<&Account>) -> Result<bool> {
+        let Some(account) = account else { return Ok(false) };
+        Ok(self.filesystems().await?.iter().any(|f| f.id == account.volume))
     }
 
     async fn market(&self) -> Result<Market> {

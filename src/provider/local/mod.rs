@@ -26,7 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::events::Events;
 use crate::names::{InstanceId, System, VolumeName};
 use crate::provider::{
-    Attempt, Instance, InstanceStatus, LaunchRequest, Launched, Market, Offer, Provider, Volume,
+    Account, Attempt, Instance, InstanceStatus, LaunchRequest, Launched, Market, Offer, Provider, Volume,
 };
 use crate::ssh::keys::LoginKey;
 
@@ -203,6 +203,14 @@ impl Provider for LocalProvider {
     fn volume_wait(&self) -> std::time::Duration {
         // It is bound before the box boots, so it is there or it never comes.
         std::time::Duration::from_secs(5)
+    }
+
+    fn account(&self, _volume: &Volume) -> Option<Account> {
+        None
+    }
+
+    async fn is_account(&self, _account: Option<&Account>) -> Result<bool> {
+        Ok(true)
     }
 
     async fn market(&self) -> Result<Market> {

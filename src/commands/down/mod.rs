@@ -1,0 +1,261 @@
+//! `devbox down`: bring a box to rest, end it, say what it cost.
+
+mod meant;
+mod rest;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::cli::Down;
+use crate::commands::Context;
+use crate::commands::context::no_such_box;
+use crate::commands::whereabouts::{Whereabouts, whereabouts};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::events::Phase;
+use crate::journal::Entry;
+use crate::names::{InstanceId, shown};
+use crate::plan::cost::{cents_of, render_price};
+use crate::plan::up::instance_of;
+use crate::provider::{Instance, Provider};
+use crate::ssh::host::Files;
+use crate::ui::{Answer, render_seconds};
+
+use meant::{Meant, everything, meant};
+use rest::rest;
+
+/// Runs `devbox down`.
+///
+/// # Errors
+/// [`Kind::Guest`] when a box is busy or can't be brought to rest; it runs on then.
+pub async fn run(cx: &Context, args: &Down) -> Result<()> {
+    let config = cx.resolved_or_defaults()?;
+    if args.all {
+        return end_everything(cx, &config, args).await;
+    }
+    match meant(cx, &config, args).await? {
+        Meant::Ours(entries) => end_all(cx, &config, &entries, args).await,
+        Meant::Stranger(instance, provider) => {
+            end_stranger(cx, &instance, provider.as_ref().as_ref(), args).await
+        }
+    }
+}
+
+/// Every box that this machine launched, those that came after they were given up too.
+async fn end_everything(cx: &Context, config: &Config, args: &Down) -> Result<()> {
+    let (entries, asked) = everything(cx, config).await?;
+    if entries.is_empty() {
+        asked?;
+        cx.ui.events.info("this machine has no box up");
+        return Ok(());
+    }
+    let mut names: Vec<_> = entries.iter().map(|e| e.name.to_string()).collect();
+    names.dedup();
+    let names = names.join(", ");
+    match cx.ui.confirm(&format!("End {names}?")).await {
+        Answer::Yes => {}
+        Answer::No => return Err(Error::new(Kind::Failed, "nothing was ended")),
+        Answer::Nobody if args.force => {}
+        Answer::Nobody => {
+            return Err(Error::new(Kind::Usage, format!("`--all` would end {names}"))
+                .hint("`devbox down --all -y` does it"));
+        }
+    }
+    end_all(cx, config, &entries, args).await?;
+    asked.map_err(|e| e.hint("what could not be asked may have more that is billed"))
+}
+
+/// Each of them, whatever becomes of the others. The first failure is the command's.
+async fn end_all(cx: &Context, config: &Config, entries: &[Entry], args: &Down) -> Result<()> {
+    let mut first = None;
+    for entry in entries {
+        if let Err(e) = end(cx, config, entry, args).await {
+            match first {
+                None => first = Some(e),
+                Some(_) => cx.ui.error(&e),
+            }
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Ends one box of the journal. One that the journal has as ended came after it was given up.
+async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Result<()> {
+    let name = &wanted.name;
+    let provider = cx.provider_named(&wanted.provider, config)?;
+    let provider = provider.as_ref();
+    let lock = cx.journal.lock(name, "down", &cx.ui.events).await?;
+    // Another devbox may have ended it while we waited, or learned its id.
+    let entry = cx.journal.read()?.into_iter().find(|e| e.launch == wanted.launch);
+    let entry = match entry {
+        Some(entry) if entry.is_open() => entry,
+        Some(entry) if !wanted.is_open() => {
+            let entry = Entry { ended: None, instance: wanted.instance.clone(), ..entry };
+            cx.journal.write(&entry)?;
+            entry
+        }
+        _ => return Err(no_such_box(name.as_str())),
+    };
+    let files = Files::new(&cx.paths, name, entry.launch);
+    if args.forget {
+        forget(cx, provider, &entry).await?;
+        files.remove()?;
+        drop(lock);
+        return Ok(());
+    }
+    let instance = settled(cx, provider, &entry).await?;
+    let running = instance.as_ref().filter(|i| !i.status.is_ending());
+    match (running, &instance) {
+        (Some(instance), _) if !wanted.is_open() && entry.ready.is_none() => {
+            cx.ui
+                .events
+                .info(format!("{} came after its launch was given up: nobody has worked on it", instance.id));
+            terminate(cx, provider, instance).await?;
+        }
+        (Some(instance), _) => {
+            rest(cx, config, &entry, instance, args).await?;
+            terminate(cx, provider, instance).await?;
+        }
+        (None, Some(instance)) => cx.ui.events.info(format!("`{name}` is {} already", instance.status)),
+        (None, None) if entry.instance.is_none() => {
+            cx.ui.events.info(format!("no instance came of the launch of `{name}`"));
+        }
+        (None, None) => cx.ui.events.info(format!("`{name}` was gone already")),
+    }
+    if let Ok(guest) = cx.guest(&entry, config).await {
+        guest.hang_up().await;
+    }
+    let was_gone = running.is_none();
+    // The id is part of what a launch cost, also when only its tag was known.
+    let entry = Entry { instance: entry.instance.clone().or(instance.map(|i| i.id)), ..entry };
+    cx.journal.end(&entry)?;
+    files.remove()?;
+    drop(lock);
+    report(cx, &entry, was_gone);
+    Ok(())
+}
+
+/// The instance of a launch. One that was asked for a moment ago and not answered may show yet: it is waited for, or
+/// it would bill unseen.
+async fn settled(cx: &Context, provider: &dyn Provider, entry: &Entry) -> Result<Option<Instance>> {
+    let name = &entry.name;
+    let mut said = false;
+    loop {
+        let instances = provider.list().await.map_err(|e| {
+            e.hint(format!(
+                "the journal has `{name}` as running: it may still be billed; try `devbox down {name}` again"
+            ))
+        })?;
+        let until = match whereabouts(provider, entry, &instances).await? {
+            Whereabouts::There(instance) => return Ok(Some(*instance)),
+            Whereabouts::Gone => return Ok(None),
+            Whereabouts::Unsettled(until) => until,
+        };
+        let left = Duration::try_from(Timestamp::now().duration_until(until)).unwrap_or_default();
+        if !said {
+            said = true;
+            cx.ui.events.info(format!(
+                "the launch of `{name}` does not show yet: looking for its instance for {} s more",
+                left.as_secs() + 1
+            ));
+        }
+        tokio::time::sleep(left.clamp(Duration::from_millis(50), Duration::from_secs(5))).await;
+    }
+}
+
+async fn terminate(cx: &Context, provider: &dyn Provider, instance: &Instance) -> Result<()> {
+    let phase = cx.ui.events.phase(Phase::Terminate);
+    provider.terminate(&instance.id, &cx.ui.events).await?;
+    phase.done(instance.id.to_string());
+    Ok(())
+}
+
+/// Takes a launch off the books without ending anything, because the user is certain that it is gone. What shows as
+/// running is not.
+async fn forget(cx: &Context, provider: &dyn Provider, entry: &Entry) -> Result<()> {
+    let name = &entry.name;
+    match provider.list().await {
+        Ok(instances) => {
+            if let Some(i) = instance_of(entry, &instances).filter(|i| !i.status.is_ending()) {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("`{name}` is {} and billed ({}): it was not forgotten", i.status, i.id),
+                )
+                .hint(format!("`devbox down {name}` ends it")));
+            }
+        }
+        Err(e) => cx.ui.events.warn(format!("nobody could be asked: {e}")),
+    }
+    cx.journal.end(entry)?;
+    let id =
+        entry.instance.as_ref().map_or_else(|| "what came of its launch".to_owned(), ToString::to_string);
+    cx.ui.events.warn(format!("`{name}` is off the books, and was not ended: if {id} runs, it is billed"));
+    Ok(())
+}
+
+/// Ends an instance that another machine launched: without its host key it can't be brought to rest from here, so
+/// that takes `--force` or a yes.
+async fn end_stranger(cx: &Context, instance: &Instance, provider: &dyn Provider, args: &Down) -> Result<()> {
+    let id = &instance.id;
+    let name = shown(&instance.name);
+    if args.forget {
+        return Err(Error::new(Kind::Usage, format!("{id} (`{name}`) is not on the books of this machine"))
+            .hint(format!("`devbox down {id}` ends it")));
+    }
+    let from =
+        instance.launched_from.as_ref().map(|from| format!(" (`{}`)", shown(from))).unwrap_or_default();
+    let risk = format!(
+        "{id} (`{name}`) was launched by another machine{from} and can't be brought to rest from here"
+    );
+    let agreed = args.force
+        || cx.ui.confirm(&format!("{risk}: what it has not synced is lost. End it?")).await == Answer::Yes;
+    if !agreed {
+        return Err(
+            Error::new(Kind::Guest, risk).hint(format!("`devbox down {id} --force` ends it all the same"))
+        );
+    }
+    terminate(cx, provider, instance).await?;
+    let seconds = instance.since.map(|since| seconds_since(since));
+    let cents = seconds.zip(instance.cents_per_hour).map(|(seconds, cents)| cents_of(seconds, cents));
+    let lived = seconds.map(|s| format!("; it ran for {}", render_age(s))).unwrap_or_default();
+    cx.ui.events.info(format!("{id} (`{name}`) is down{lived}, {}", render_cost(cents)));
+    result(cx, &name, Some(id), seconds, cents);
+    Ok(())
+}
+
+fn seconds_since(then: Timestamp) -> i64 {
+    (Timestamp::now().as_second() - then.as_second()).max(0)
+}
+
+fn render_age(seconds: i64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds since a launch")]
+    render_seconds(seconds as f64)
+}
+
+fn render_cost(cents: Option<u64>) -> String {
+    match cents {
+        Some(0) => "free".to_owned(),
+        Some(cents) => render_price(cents),
+        None => "cost unknown".to_owned(),
+    }
+}
+
+/// What a box cost. Nobody knows when one that was gone already went: until now at most.
+fn report(cx: &Context, entry: &Entry, was_gone: bool) {
+    let seconds = seconds_since(entry.asked);
+    let cents = entry.cents_until(Timestamp::now());
+    let at_most = if was_gone { "at most " } else { "" };
+    let ran = match &entry.instance {
+        Some(_) if cents == Some(0) => format!("it ran for {at_most}{}, free", render_age(seconds)),
+        Some(_) => format!("it ran for {at_most}{}, {at_most}{}", render_age(seconds), render_cost(cents)),
+        None => "nothing was billed".to_owned(),
+    };
+    cx.ui.events.info(format!("`{}` is down; {ran}; its volume `{}` stays", entry.name, entry.volume));
+    result(cx, entry.name.as_str(), entry.instance.as_ref(), Some(seconds), cents);
+}
+
+fn result(cx: &Context, name: &str, id: Option<&InstanceId>, seconds: Option<i64>, cents: Option<u64>) {
+    cx.ui.result("down", json!({"box": name, "instance": id, "seconds": seconds, "cents": cents}));
+}

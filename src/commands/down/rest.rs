@@ -1,0 +1,69 @@
+//! The part of `down` that keeps what was worked: a box comes to rest before its plug is pulled.
+
+use std::time::Duration;
+
+use crate::cli::Down;
+use crate::commands::Context;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::guest::quiesce::quiesce;
+use crate::journal::Entry;
+use crate::plan::up::is_lost;
+use crate::provider::{Instance, InstanceStatus};
+use crate::ui::Answer;
+
+/// How long a box that is to be ended may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Brings a box to rest, or says what is at risk and asks.
+pub(super) async fn rest(
+    cx: &Context,
+    config: &Config,
+    entry: &Entry,
+    instance: &Instance,
+    args: &Down,
+) -> Result<()> {
+    let name = &entry.name;
+    if instance.status == InstanceStatus::Dead {
+        cx.ui.events.warn(format!("`{name}` had died: what was not synced to its volume is lost"));
+        return Ok(());
+    }
+    // What never was a box has nothing to lose.
+    if entry.ready.is_none() && (is_lost(instance, entry) || instance.status == InstanceStatus::Booting) {
+        cx.ui.events.info(format!("`{name}` is {}, nobody has worked on it yet", instance.status));
+        return Ok(());
+    }
+    let reached = async {
+        let entry = Entry { address: entry.address.or(instance.address), ..entry.clone() };
+        let guest = cx.guest(&entry, config).await?;
+        if !guest.is_connected().await {
+            guest.wait_for_ssh(PATIENCE, Duration::ZERO, PATIENCE, async || Ok(()), |_| {}).await?;
+        }
+        Ok::<_, Error>(guest)
+    };
+    let (answers, failure) = match reached.await {
+        Ok(guest) => (true, quiesce(&guest, args.force, &cx.ui.events).await.err()),
+        Err(e) => (false, Some(e)),
+    };
+    let Some(e) = failure else { return Ok(()) };
+    let risk =
+        format!("`{name}` can't be brought to rest; what it has not synced to the volume would be lost");
+    if args.force {
+        cx.ui.events.warn(format!("{risk}; ending it all the same: {e}"));
+        return Ok(());
+    }
+    // A box that answers has said what is in the way, and what to do about it.
+    if answers {
+        return Err(e);
+    }
+    // `-y` is no consent to a loss: only an answer to this very question is, or `--force`.
+    if !args.yes && cx.ui.can_ask() {
+        cx.ui.error(&e);
+        if cx.ui.confirm(&format!("{risk}. End it all the same?")).await == Answer::Yes {
+            return Ok(());
+        }
+    }
+    Err(Error::new(Kind::Guest, format!("`{name}` was not ended: it could not be brought to rest"))
+        .caused_by(e)
+        .hint(format!("`devbox down {name} --force` ends it all the same: what is not synced is lost")))
+}
