@@ -2,7 +2,7 @@
 //!
 //! Nothing in here prints. An [`Events`] handle is cheap to clone and goes wherever work is done.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -66,8 +66,10 @@ pub enum Outcome {
     Done,
     /// There was nothing to do.
     Nothing,
-    /// It failed, or was cut off by a failure elsewhere.
+    /// It failed.
     Failed,
+    /// It was cut off: by a failure elsewhere, or by the user.
+    Stopped,
 }
 
 /// How loud a line of talk is.
@@ -169,6 +171,8 @@ struct Shared {
     began: Instant,
     sink: RefCell<Box<dyn Sink>>,
     spans: RefCell<Vec<Span>>,
+    /// Whether what is under way is being cut off.
+    stopping: Cell<bool>,
 }
 
 /// Where work says what it does.
@@ -178,7 +182,12 @@ pub struct Events(Rc<Shared>);
 impl Events {
     /// Events that go to `sink`; the clock starts now.
     pub fn new(sink: Box<dyn Sink>) -> Self {
-        Self(Rc::new(Shared { began: Instant::now(), sink: RefCell::new(sink), spans: RefCell::default() }))
+        Self(Rc::new(Shared {
+            began: Instant::now(),
+            sink: RefCell::new(sink),
+            spans: RefCell::default(),
+            stopping: Cell::default(),
+        }))
     }
 
     /// Events that nobody reads, for tests and for work done on the side.
@@ -219,6 +228,11 @@ impl Events {
     pub fn phase(&self, phase: Phase) -> Running {
         self.emit(&Event::Started { phase });
         Running { events: self.clone(), phase, from: self.0.began.elapsed(), open: true }
+    }
+
+    /// What is under way from now on ends because it is cut off, not because it failed.
+    pub fn stop(&self) {
+        self.0.stopping.set(true);
     }
 
     /// The phases that have ended, in the order of their beginnings.
@@ -276,7 +290,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.open {
-            self.end(Outcome::Failed, String::new());
+            let outcome = if self.events.0.stopping.get() { Outcome::Stopped } else { Outcome::Failed };
+            self.end(outcome, String::new());
         }
     }
 }

@@ -65,10 +65,12 @@ async fn until_interrupted(cx: &Context, command: &Command) -> Result<()> {
     let unheard = |e: std::io::Error| Error::new(Kind::Failed, "can't listen for signals").caused_by(e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+    let work = commands::run(cx, command);
+    tokio::pin!(work);
     tokio::select! {
-        done = commands::run(cx, command) => return done,
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        done = &mut work => return done,
+        _ = interrupt.recv() => cx.ui.events.stop(),
+        _ = terminate.recv() => cx.ui.events.stop(),
     }
     Err(commands::interrupted(cx))
 }

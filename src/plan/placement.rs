@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::names::{System, VolumeName};
+use crate::plan::cost::{render_hourly, render_price};
 use crate::provider::{ImageOffer, Market, Offer, Placement, Volume};
 
 /// What the user would take, in order of preference.
@@ -183,6 +184,35 @@ fn keep_one_system(all: &mut Vec<Placement>, offers: &[Offer], notes: &mut Vec<S
 /// Whether the provider says that it has this one.
 pub fn is_free(placement: &Placement, offers: &[Offer]) -> bool {
     offers.iter().any(|o| o.instance_type == placement.instance_type && o.regions.contains(&placement.region))
+}
+
+/// Lines that say where else those instance types are free: where no volume of the wish lives. Nothing where one of
+/// the placements is free itself.
+pub fn free_elsewhere(all: &[Placement], offers: &[Offer]) -> Vec<String> {
+    if all.iter().any(|p| is_free(p, offers)) {
+        return Vec::new();
+    }
+    let mut types: Vec<_> = all.iter().map(|p| &p.instance_type).collect();
+    types.dedup();
+    let lines = types.into_iter().filter_map(|name| {
+        let offer = offers.iter().find(|o| o.instance_type == *name && !o.regions.is_empty())?;
+        let regions = offer.regions.join(", ");
+        Some(format!(
+            "{name} is free in {regions}: a volume there, named in the preset's `volumes` too, would get it"
+        ))
+    });
+    lines.collect()
+}
+
+/// What an hour costs, of the cheapest to the dearest; nothing where it costs nothing.
+pub fn price_range(all: &[Placement]) -> Option<String> {
+    let (least, most) =
+        (all.iter().map(|p| p.cents_per_hour).min()?, all.iter().map(|p| p.cents_per_hour).max()?);
+    match (least, most) {
+        (_, 0) => None,
+        (least, most) if least == most => Some(render_hourly(Some(most))),
+        (least, most) => Some(format!("{} to {}", render_price(u64::from(least)), render_hourly(Some(most)))),
+    }
 }
 
 /// How many rounds pass between two tries of what is not said to be free: that may lag behind.

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use crate::error::{Error, Kind, Result};
 use crate::journal::Entry;
 use crate::names::{BoxName, VolumeName};
-use crate::plan::cost::render_hourly;
-use crate::plan::placement::{Placements, matches};
+use crate::plan::placement::matches;
 use crate::provider::{Instance, InstanceStatus};
 
 /// What the user wants.
@@ -235,45 +234,6 @@ fn free_volumes(wanted: &Wanted, seen: &Seen, clear: &[Instance]) -> Result<Vec<
         )));
     }
     Ok(free.into_iter().map(|(volume, _)| volume.clone()).collect())
-}
-
-/// The plan as a person reads it, one line for each step. `placements` are those of a launch.
-pub fn render_plan(wanted: &Wanted, plan: &UpPlan, placements: Option<&Placements>) -> Vec<String> {
-    let Wanted { name, provider, .. } = wanted;
-    let mut lines = Vec::new();
-    for instance in &plan.clear {
-        lines.push(format!("clear   the {} instance {}", instance.status, instance.id));
-    }
-    match &plan.source {
-        Source::Running { instance, .. } => {
-            let at = instance.address.map(|a| format!(" at {a}")).unwrap_or_default();
-            lines.push(format!("use     `{name}`, {}{at} ({})", instance.status, instance.id));
-        }
-        Source::Unsettled { until } => {
-            lines.push(format!("wait    until {until:.0}: a launch was asked for and not answered"));
-        }
-        Source::Launch => {}
-    }
-    let Some(placements) = placements else { return lines };
-    match (&placements.create, placements.all.first()) {
-        (Some((volume, region)), _) => {
-            let region = region.as_ref().map(|r| format!(" in {r}")).unwrap_or_default();
-            lines.push(format!("create  the volume `{volume}`{region}"));
-        }
-        (None, Some(first)) => lines.push(format!("use     the volume `{}`", first.volume)),
-        (None, None) => {}
-    }
-    for (n, place) in placements.all.iter().enumerate() {
-        let what = if n == 0 { format!("launch  `{name}` with {provider}: ") } else { "or      ".to_owned() };
-        let price = if place.cents_per_hour > 0 {
-            format!(", {}", render_hourly(Some(place.cents_per_hour)))
-        } else {
-            String::new()
-        };
-        lines.push(format!("{what}{} in {}, {}{price}", place.instance_type, place.region, place.system));
-    }
-    lines.extend(placements.notes.iter().map(|note| format!("note    {note}")));
-    lines
 }
 
 #[cfg(test)]

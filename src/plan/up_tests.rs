@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::names::{InstanceId, LaunchId, System};
-use crate::provider::Placement;
+use crate::plan::placement::Placements;
+use crate::plan::show::{plan_document, render_plan};
+use crate::provider::{Offer, Placement};
 use proptest::prelude::*;
 
 fn wanted() -> Wanted {
@@ -90,7 +92,19 @@ fn from_nothing_a_box_is_launched() {
         create: Some(("devbox".parse().unwrap(), Some("us-east-3".into()))),
         notes: vec!["left out: x".into()],
     };
-    insta::assert_snapshot!(render_plan(&wanted(), &plan, Some(&placements)).join("\n"));
+    let offer = |kind: &str, regions: &[&str]| Offer {
+        instance_type: kind.into(),
+        system: System::Aarch64Linux,
+        cents_per_hour: 149,
+        regions: regions.iter().map(ToString::to_string).collect(),
+    };
+    let offers = [offer("gpu_1x_gh200", &["us-east-3"])];
+    let lines = render_plan(&wanted(), &plan, Some(&placements), &offers);
+    insta::assert_snapshot!(lines.join("\n"));
+    let elsewhere = [offer("gpu_1x_gh200", &["us-west-1", "us-west-2"])];
+    insta::assert_snapshot!(render_plan(&wanted(), &plan, Some(&placements), &elsewhere).join("\n"));
+    let document = plan_document(&wanted(), &plan, Some(&placements), &offers, &lines);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
 }
 
 #[test]

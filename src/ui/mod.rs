@@ -80,7 +80,7 @@ impl Ui {
         };
         console::set_colors_enabled_stderr(color);
         let sink: Box<dyn crate::events::Sink> = if options.json && options.stream {
-            Box::new(json::Json)
+            Box::new(json::Json(options))
         } else if terminal && !options.json && !options.no_progress && !options.quiet {
             Box::new(terminal::Terminal::new(options, color))
         } else {
@@ -150,6 +150,7 @@ impl Ui {
     pub fn error(&self, error: &Error) {
         if self.options.json && self.options.stream {
             let document = serde_json::json!({
+                "seconds": json::rounded(self.events.elapsed()),
                 "event": "error",
                 "message": error.message(),
                 "details": error.detail_lines(),

@@ -73,6 +73,7 @@ impl Sink for Terminal {
                 let mark = match outcome {
                     Outcome::Done | Outcome::Nothing => styled("✓", CYAN, self.color),
                     Outcome::Failed => styled("✗", RED, self.color),
+                    Outcome::Stopped => "-".to_owned(),
                 };
                 self.print(&format!("{mark} {}", render_finished(*phase, *outcome, summary, *took)));
             }

@@ -24,7 +24,7 @@ pub fn render_timeline(spans: &[Span], total: Duration, width: usize) -> Vec<Str
         .filter(|s| s.to.saturating_sub(s.from) >= SHORTEST)
         .map(|span| {
             let (from, to) = (column(span.from).min(room - 1), column(span.to));
-            let bar = if span.outcome == Outcome::Failed { "╌" } else { "━" };
+            let bar = if matches!(span.outcome, Outcome::Failed | Outcome::Stopped) { "╌" } else { "━" };
             let bar = format!("{}{}", " ".repeat(from), bar.repeat(to.saturating_sub(from).max(1)));
             let took = render_seconds((span.to - span.from).as_secs_f64());
             format!("{:<15} {bar:<room$} {took:>8}", span.phase.label())

@@ -121,19 +121,26 @@ impl Story<'_> {
     pub(super) async fn with_volumes(&self, mut sites: Sites) -> Result<Sites> {
         let Some((name, region)) = &sites.placements.create else { return Ok(sites) };
         let at = region.as_ref().map(|r| format!(" in {r}")).unwrap_or_default();
-        let bills = if self.provider.name() == "local" {
-            ""
-        } else {
-            " It is billed by what is on it while it exists."
-        };
-        match self.cx.ui.confirm(&format!("There is no volume `{name}` yet.{bills} Make it{at}?")).await {
+        // Said whoever agrees: it lasts, and costs.
+        let lasting = region.as_ref().map(|region| {
+            format!("It lives in {region} for good: boxes with it are launched there only. It is billed by what is on it while it exists.")
+        });
+        let lasting = lasting.map(|l| format!(" {l}")).unwrap_or_default();
+        match self.cx.ui.confirm(&format!("There is no volume `{name}` yet.{lasting} Make it{at}?")).await {
             Answer::Yes => {
                 sites.volumes.push(self.provider.create_volume(name, region.as_deref()).await?);
+                self.cx.ui.events.info(format!("made the volume `{name}`{at}.{lasting}"));
                 Ok(sites)
             }
             Answer::No | Answer::Nobody => {
-                Err(Error::new(Kind::Volume, format!("there is no volume `{name}`"))
-                    .hint(format!("`devbox up -y` makes it{at}; `volume.name` names another one")))
+                let mut error = Error::new(Kind::Volume, format!("there is no volume `{name}`"))
+                    .hint(format!("`{} -y` makes it{at}; `volume.name` names another one", self.typed));
+                if let Some(region) = region {
+                    error = error.hint(format!(
+                        "it would live in {region} for good; `regions` in a preset chooses another"
+                    ));
+                }
+                Err(error)
             }
         }
     }

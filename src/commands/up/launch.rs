@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use super::Story;
 use super::choose::Sites;
 use crate::error::{Error, Kind, Result, ignore};
-use crate::events::{Phase, Running};
+use crate::events::{Level, Phase, Running};
 use crate::failpoint;
 use crate::guest::user_data::{self, UserData};
 use crate::journal::Entry;
 use crate::names::LaunchId;
 use crate::plan::cost::render_hourly;
 use crate::plan::pause::Pauses;
-use crate::plan::placement::plan_round;
+use crate::plan::placement::{free_elsewhere, plan_round, price_range};
 use crate::provider::{Attempt, LaunchRequest, Launched, Offer, Placement};
 use crate::ssh::keys::{self, HostKey, LoginKey};
 use crate::ui::render_seconds;
@@ -55,9 +55,11 @@ impl Story<'_> {
         let mut lost = 0;
         let mut last = String::from("nothing is free");
         let mut round = 0;
+        // Said aloud in the first round, and again after an answer was lost.
+        let mut aloud = true;
         loop {
             for place in plan_round(&sites.placements.all, &offers, round) {
-                self.say_asking(&phase, place, began);
+                self.say_asking(&phase, place, began, aloud);
                 match self.attempt(sites, place, &kit).await? {
                     Outcome::Launched(entry) => {
                         let id = entry.instance.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -71,7 +73,7 @@ impl Story<'_> {
                             place.region,
                             why.trim_end_matches('.')
                         );
-                        self.say_refused(&refused, round);
+                        self.say_refused(sites, &offers, &refused, round);
                         last = refused;
                     }
                     Outcome::Lost(why) => {
@@ -85,14 +87,20 @@ impl Story<'_> {
                             .hint("try again later; should one of them come yet, the next `devbox up` or `status` shows it"));
                         }
                         self.cx.ui.events.warn(format!("no instance came of it ({why}): asking again"));
+                        aloud = true;
                     }
                 }
             }
             let left = capacity.wait.saturating_sub(began.elapsed());
             if left.is_zero() {
-                return Err(self.no_capacity(sites, began, last));
+                return Err(self.no_capacity(sites, &offers, began, last));
             }
-            self.pause(&phase, pauses.after(round).min(left), &last, began).await;
+            aloud = false;
+            let waiting = match price_range(&sites.placements.all) {
+                Some(price) => format!("{price}; {last}"),
+                None => last.clone(),
+            };
+            self.pause(&phase, pauses.after(round).min(left), &waiting, began).await;
             // Trouble at Lambda is one more reason to wait; what is final, the next launch says.
             offers = self.provider.offers().await.unwrap_or_else(|e| {
                 last = e.to_string();
@@ -116,7 +124,7 @@ impl Story<'_> {
         }
     }
 
-    fn say_asking(&self, phase: &Running, place: &Placement, began: Instant) {
+    fn say_asking(&self, phase: &Running, place: &Placement, began: Instant, aloud: bool) {
         let price = match place.cents_per_hour {
             0 => String::new(),
             cents => format!(", {}", render_hourly(Some(cents))),
@@ -126,27 +134,30 @@ impl Story<'_> {
             long => format!(", waited {}", render_seconds(long.as_secs_f64())),
         };
         let words = format!("asking for {} in {}{price}{waited}", place.instance_type, place.region);
-        if place.cents_per_hour > 0 && waited.is_empty() {
+        if place.cents_per_hour > 0 && aloud {
             self.cx.ui.events.info(words.clone());
         }
         phase.doing(words);
     }
 
-    fn say_refused(&self, refused: &str, round: u32) {
+    fn say_refused(&self, sites: &Sites, offers: &[Offer], refused: &str, round: u32) {
         let events = &self.cx.ui.events;
         if round == 0 {
             let wait = render_seconds(self.config.capacity.wait.as_secs_f64());
             events.info(format!("{refused}; waiting for capacity, {wait} at most"));
+            for line in free_elsewhere(&sites.placements.all, offers) {
+                events.note(Level::Hint, line);
+            }
         } else {
             events.detail(refused);
         }
     }
 
-    fn no_capacity(&self, sites: &Sites, began: Instant, last: String) -> Error {
+    fn no_capacity(&self, sites: &Sites, offers: &[Offer], began: Instant, last: String) -> Error {
         let mut kinds: Vec<_> =
             sites.placements.all.iter().map(|p| format!("{} in {}", p.instance_type, p.region)).collect();
         kinds.dedup();
-        Error::new(
+        let error = Error::new(
             Kind::Provider,
             format!(
                 "no capacity for {} in {}",
@@ -154,8 +165,10 @@ impl Story<'_> {
                 render_seconds(began.elapsed().as_secs_f64())
             ),
         )
-        .detail(last)
-        .hint("`--wait-capacity 2h` waits longer; `devbox list instance-types` shows what is free, and where")
+        .detail(last);
+        let error = free_elsewhere(&sites.placements.all, offers).into_iter().fold(error, Error::hint);
+        error
+            .hint("`--wait-capacity 2h` waits longer; `devbox list instance-types` shows what is free, and where")
         .hint("a preset with more `instance-types`, and `volumes` in more regions, finds more")
     }
 

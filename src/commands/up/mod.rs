@@ -11,7 +11,6 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 use tokio::sync::watch;
 
 use crate::cli::Up;
@@ -27,7 +26,8 @@ use crate::journal::Entry;
 use crate::names::{BoxName, LaunchId, ProjectName, System};
 use crate::nix::environment::{self, GUEST_NIX, realise};
 use crate::nix::{self, Environment};
-use crate::plan::up::{Source, render_plan};
+use crate::plan::show::{plan_document, render_plan};
+use crate::plan::up::Source;
 use crate::plan::{UpPlan, Wanted, plan_up};
 use crate::provider::Provider;
 use crate::ssh::Guest;
@@ -44,6 +44,8 @@ struct Story<'a> {
     config: Config,
     provider: Box<dyn Provider>,
     wanted: Wanted,
+    /// The command as it was typed, in short, for hints.
+    typed: String,
     signing: SigningKey,
     /// Whether a billable call is under way whose answer is not on disk yet.
     asking: Cell<bool>,
@@ -104,6 +106,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
             instance_types: wanted.0,
             volumes: wanted.1,
         },
+        typed: typed(args),
         signing: keys::signing(&cx.paths).await?,
         project,
         config,
@@ -114,7 +117,22 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     };
     let told = story.tell(args).await;
     drop(lock);
+    if args.dry_run {
+        return told;
+    }
     told.map_err(|e| still_running(cx, &name, e))
+}
+
+/// The command again, without the options that don't say which box.
+fn typed(args: &Up) -> String {
+    let mut words = String::from("devbox up");
+    for word in
+        [args.name.clone(), args.preset.as_ref().map(|p| format!("--preset {p}"))].into_iter().flatten()
+    {
+        words.push(' ');
+        words.push_str(&word);
+    }
+    words
 }
 
 impl Story<'_> {
@@ -153,12 +171,14 @@ impl Story<'_> {
             Source::Running { .. } => None,
             _ => Some(self.sites(&plan).await?),
         };
+        let placements = sites.as_ref().map(|s| &s.placements);
+        let offers = sites.as_ref().map_or(&[][..], |s| &s.market.offers);
         let mut lines =
             vec![format!("build   `{}` of {}", self.config.environment.shell, self.project.root.display())];
-        lines.extend(render_plan(&self.wanted, &plan, sites.as_ref().map(|s| &s.placements)));
+        lines.extend(render_plan(&self.wanted, &plan, placements, offers));
         lines.push("copy    what the box lacks of the environment, and make it current".into());
         if self.cx.ui.is_json() {
-            self.cx.ui.document(&json!({"box": self.wanted.name, "plan": lines}));
+            self.cx.ui.document(&plan_document(&self.wanted, &plan, placements, offers, &lines));
         } else {
             self.cx.ui.data(&format!("{}\n", lines.join("\n")));
         }
@@ -221,13 +241,17 @@ impl Story<'_> {
                             () = tokio::time::sleep(Duration::from_millis(50)) => {}
                         }
                     }
+                    self.cx.ui.events.stop();
                     Err(e)
                 }
             },
-            up = &mut up => {
-                let up = up?;
-                Ok((environment.await?, up))
-            }
+            up = &mut up => match up {
+                Ok(up) => Ok((environment.await?, up)),
+                Err(e) => {
+                    self.cx.ui.events.stop();
+                    Err(e)
+                }
+            },
         }
     }
 

@@ -22,6 +22,8 @@ const READ: Duration = Duration::from_secs(30);
 const TOTAL: Duration = Duration::from_secs(60);
 /// The largest answer: far more than an account's listings have.
 const MOST: usize = 32 << 20;
+/// The first pause before asking again, however close requests may follow each other.
+const SHORTEST: Duration = Duration::from_millis(100);
 /// The most pages of one listing.
 const PAGES: usize = 1000;
 
@@ -118,7 +120,8 @@ impl Client {
                 Err(ours) => return Err(ours),
             };
             tries += 1;
-            let Some(pause) = plan_retry(tries, &failure, ask.safety, self.limiter.request, fastrand::f64())
+            let Some(pause) =
+                plan_retry(tries, &failure, ask.safety, self.limiter.request.max(SHORTEST), fastrand::f64())
             else {
                 return Err(failure.into());
             };

@@ -236,7 +236,7 @@ impl Provider for LambdaProvider {
     }
 
     fn pace(&self) -> Duration {
-        PACE.min(self.config.request_interval * 5)
+        PACE.min(self.config.request_interval * 5).max(Duration::from_millis(100))
     }
 
     async fn volumes(&self, names: &[VolumeName]) -> Result<Vec<Volume>> {
