@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, OrFail, Result, tick};
+use crate::error::{Error, Kind, OrFail, Result, ignore, tick};
 use crate::events::Events;
 use crate::names::{BoxName, InstanceId, LaunchId, ProjectName, System, VolumeName};
 use crate::nix::Fingerprint;
@@ -179,7 +179,9 @@ impl Journal {
             File::options().read(true).write(true).create(true).truncate(false).open(&path).or_fail(what)?;
         let began = Instant::now();
         let mut said = false;
+        let mut tries = 0;
         loop {
+            tries += 1;
             match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
@@ -187,7 +189,8 @@ impl Journal {
             }
             let holder = std::fs::read_to_string(&path).or_fail(what)?;
             let holder = if holder.trim().is_empty() { "another devbox" } else { holder.trim() };
-            if !said {
+            // Whoever only looks who works here is gone at once.
+            if !said && tries > 2 {
                 events.info(format!("waiting for {holder}, which is working on `{name}`"));
                 said = true;
             }
@@ -200,8 +203,36 @@ impl Journal {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        std::fs::write(&path, format!("`devbox {verb}` (process {})", std::process::id())).or_fail(what)?;
-        Ok(Lock { _file: file })
+        let holder = format!("`devbox {verb}` (process {})", std::process::id());
+        std::fs::write(&path, &holder).or_fail(what)?;
+        Ok(Lock { _file: file, path, holder })
+    }
+
+    /// Which devbox works on which box right now, and what it says of that.
+    ///
+    /// # Errors
+    /// When the locks can't be read.
+    pub fn working(&self) -> Result<Vec<(BoxName, String)>> {
+        let what = || format!("can't read the locks in {}", tick(&self.locks));
+        let listing = match std::fs::read_dir(&self.locks) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.or_fail(what)?,
+        };
+        let mut working = Vec::new();
+        for file in listing {
+            let path = file.or_fail(what)?.path();
+            let name = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            let (Some(name), Some("lock")) = (name, path.extension().and_then(|e| e.to_str())) else {
+                continue;
+            };
+            let file = File::open(&path).or_fail(what)?;
+            let free = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
+            if free == Err(rustix::io::Errno::WOULDBLOCK) {
+                working.push((name, std::fs::read_to_string(&path).or_fail(what)?));
+            }
+        }
+        working.sort();
+        Ok(working)
     }
 }
 
@@ -210,6 +241,15 @@ impl Journal {
 #[must_use]
 pub struct Lock {
     _file: File,
+    path: PathBuf,
+    holder: String,
+}
+
+impl Lock {
+    /// Tells whoever looks what is being done. Not being able to is no reason to stop doing it.
+    pub fn say(&self, doing: &str) {
+        ignore(std::fs::write(&self.path, format!("{}: {doing}", self.holder)));
+    }
 }
 
 fn parse_entry(text: &str, path: &Path) -> Result<Entry> {
@@ -310,7 +350,13 @@ pub(crate) mod tests {
             let second = journal.lock(&name, "up", &silent);
             let second = tokio::time::timeout(Duration::from_millis(300), second);
             assert!(second.await.is_err(), "the second lock was given while the first was held");
+            first.say("waiting for capacity");
+            let working = journal.working().unwrap();
+            assert_eq!(working.len(), 1);
+            assert_eq!(working[0].0, name);
+            assert!(working[0].1.ends_with("): waiting for capacity"), "{}", working[0].1);
             drop(first);
+            assert!(journal.working().unwrap().is_empty());
             let third = journal.lock(&name, "down", &Events::silent()).await.unwrap();
             drop(third);
         });

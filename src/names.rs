@@ -39,6 +39,13 @@ fn refuse_volume(name: &str) -> Option<String> {
     refuse(&name.replace(|c: char| c.is_ascii_uppercase() || c == '-', "x"))
 }
 
+impl VolumeName {
+    /// Whether `name` is this one, in any case.
+    pub fn is(&self, name: &str) -> bool {
+        self.0.eq_ignore_ascii_case(name)
+    }
+}
+
 /// Foreign text as error messages show it: short, and harmless on a terminal.
 pub fn shown(name: &str) -> String {
     let mut shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();

@@ -62,7 +62,8 @@ impl Context {
         Ok((project, config))
     }
 
-    /// The same with settings of a command's own flags, and whether anybody says where boxes come from.
+    /// The same with settings of a command's own flags, and whether anybody says where boxes come from. Says so where
+    /// one and the same place names a preset and boxes that need none.
     ///
     /// # Errors
     /// As [`project`](Self::project).
@@ -75,6 +76,9 @@ impl Context {
             ["box.provider", "box.preset"].contains(&s.key.as_str()) && s.origin != Origin::Default
         };
         let chosen = resolved.settings.iter().any(says);
+        if let Some(idle) = resolved.idle_preset() {
+            self.ui.events.warn(idle);
+        }
         Ok((project, resolved.config, chosen))
     }
 

@@ -42,7 +42,7 @@ pub async fn connect(cx: &Context, name: Option<&str>) -> Result<(Entry, Guest)>
     let entry = cx.chosen(name)?;
     let config = cx.resolved()?.config;
     let guest = cx.guest(&entry, &config).await?;
-    if !guest.is_connected().await {
+    if !guest.answers().await {
         let provider = cx.provider_named(&entry.provider, &config)?;
         let still_there = || still_there(provider.as_ref(), &entry);
         guest.wait_for_ssh(PATIENCE, Duration::ZERO, provider.pace(), still_there, |_| {}).await?;

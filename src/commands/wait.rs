@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::cli::{Awaited, Wait};
 use crate::commands::Context;
 use crate::commands::whereabouts::{Whereabouts, whereabouts};
@@ -21,7 +23,9 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
     let entry = match cx.chosen(args.name.as_deref()) {
         Ok(entry) => entry,
         // What no journal knows and no name is wrong about is gone.
-        Err(e) if args.state == Awaited::Gone && e.message().starts_with("no box called") => return Ok(()),
+        Err(e) if args.state == Awaited::Gone && e.message().starts_with("no box called") => {
+            return done(cx, args.name.as_deref().unwrap_or_default(), args.state);
+        }
         Err(e) => return Err(e),
     };
     let config = cx.resolved()?.config;
@@ -41,7 +45,7 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
             },
         };
         match (args.state, entry, gone) {
-            (Awaited::Gone, _, true) => return Ok(()),
+            (Awaited::Gone, _, true) => return done(cx, name.as_str(), args.state),
             (Awaited::Gone, ..) => "it still runs".clone_into(&mut last),
             (Awaited::Ready, _, true) | (Awaited::Ready, None, _) => {
                 return Err(
@@ -51,7 +55,7 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
             (Awaited::Ready, Some(entry), false) => {
                 let asked = async { facts::ask(&cx.guest(&entry, &config).await?, &entry.project).await };
                 match tokio::time::timeout(patience.saturating_sub(began.elapsed()), asked).await {
-                    Ok(Ok(facts)) if facts.is_set_up() => return Ok(()),
+                    Ok(Ok(facts)) if facts.is_set_up() => return done(cx, name.as_str(), args.state),
                     Ok(Ok(facts)) => match facts.status.failed() {
                         Some(step) => return Err(crate::guest::bootstrap::failed_step(name.as_str(), step)),
                         None => "it is setting up".clone_into(&mut last),
@@ -67,4 +71,12 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
     Err(Error::new(Kind::Guest, format!("`{name}` was not {state} within {}", args.timeout))
         .detail(last)
         .hint("`devbox status` tells more"))
+}
+
+fn done(cx: &Context, name: &str, state: Awaited) -> Result<()> {
+    if cx.ui.is_json() {
+        let state = if state == Awaited::Gone { "gone" } else { "ready" };
+        cx.ui.document(&json!({"box": name, "state": state}));
+    }
+    Ok(())
 }

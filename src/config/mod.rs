@@ -202,6 +202,23 @@ pub struct Setting {
     pub origin: Origin,
 }
 
+impl Resolved {
+    /// What to say where the preset that is chosen is of no use, since boxes come from this machine. Somebody's own
+    /// file may well name a preset for other projects: only the same place is a slip.
+    pub fn idle_preset(&self) -> Option<String> {
+        let of = |key: &str| self.settings.iter().find(|s| s.key == key);
+        let (provider, preset) = (of("box.provider")?, of("box.preset")?);
+        let same = match (&provider.origin, &preset.origin) {
+            (Origin::File { path: one, .. }, Origin::File { path: other, .. }) => one == other,
+            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        };
+        let idle = self.config.box_.provider == ProviderName::Local && same;
+        let name = preset.value.as_ref().filter(|_| idle)?;
+        let place = preset.origin.place("box.preset");
+        Some(format!("{place}: `{name}` is not used, since `box.provider` is `local`"))
+    }
+}
+
 /// What the computed defaults are computed from. All absolute.
 #[derive(Clone, Debug)]
 pub struct Defaults {

@@ -155,8 +155,12 @@ pub(super) fn chosen<'a>(
     origin: &Origin,
 ) -> Result<&'a Preset> {
     let place = origin.place("box.preset");
-    let preset =
-        presets.get(name).ok_or_else(|| hint_for_preset(unknown(name, &place), name, presets.keys()))?;
+    let any_case =
+        || presets.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, preset)| preset);
+    let preset = presets
+        .get(name)
+        .or_else(any_case)
+        .ok_or_else(|| hint_for_preset(unknown(name, &place), name, presets.keys()))?;
     if preset.instance_types.is_empty() {
         let none = Error::new(Kind::Usage, format!("the preset `{name}` names no instance types"));
         return Err(at(place, &none).hint(format!(

@@ -26,7 +26,10 @@ pub struct Holder {
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub enum Quiesced {
     /// Everything is on the volume; the box can be ended.
-    Ended,
+    Ended {
+        /// Whether home or store were on it.
+        had: bool,
+    },
     /// Nothing was touched: these use it.
     Busy {
         /// Who.
@@ -85,8 +88,12 @@ pub async fn quiesce(guest: &Guest, force: bool, events: &Events) -> Result<()> 
         .await?;
     let name = &guest.name;
     match parse_quiesced(&answer.text())? {
-        Quiesced::Ended => {
+        Quiesced::Ended { had: true } => {
             phase.done("home and store are on the volume");
+            Ok(())
+        }
+        Quiesced::Ended { had: false } => {
+            phase.done("nothing was mounted");
             Ok(())
         }
         Quiesced::Busy { by } => {
@@ -120,7 +127,10 @@ mod tests {
 
     #[test]
     fn the_answers_are_read() {
-        assert_eq!(parse_quiesced("noise\n{\"result\":\"ended\"}\n").unwrap(), Quiesced::Ended);
+        assert_eq!(
+            parse_quiesced("noise\n{\"result\":\"ended\",\"had\":true}\n").unwrap(),
+            Quiesced::Ended { had: true }
+        );
         let busy =
             parse_quiesced(r#"{"result":"busy","by":[{"pid":7,"user":"ubuntu","command":"sleep 9 "}]}"#)
                 .unwrap();

@@ -195,7 +195,7 @@ fn refuse_another(wanted: &Wanted, instance: &Instance, entry: &Entry) -> Result
     let other_kind = kind.filter(|kind| {
         !wanted.instance_types.is_empty() && !wanted.instance_types.iter().any(|p| matches(p, kind))
     });
-    let changed = if !wanted.volumes.contains(&entry.volume) {
+    let changed = if !wanted.volumes.iter().any(|v| v.is(entry.volume.as_str())) {
         let volumes: Vec<_> = wanted.volumes.iter().map(|v| format!("`{v}`")).collect();
         format!("has the volume `{}`, not {}", entry.volume, volumes.join(" or "))
     } else if let Some(kind) = other_kind {
@@ -212,7 +212,7 @@ fn free_volumes(wanted: &Wanted, seen: &Seen, clear: &[Instance]) -> Result<Vec<
     let holder = |volume: &VolumeName| {
         seen.instances.iter().find(|i| {
             i.launch.is_some()
-                && i.volumes.iter().any(|v| v == volume.as_str())
+                && i.volumes.iter().any(|v| volume.is(v))
                 && !i.status.is_ending()
                 && i.status != InstanceStatus::Dead
                 && !clear.iter().any(|c| c.id == i.id)

@@ -11,6 +11,8 @@ use crate::ssh::{Host, argv};
 
 /// How long one attempt to reach the port may take.
 const KNOCK: Duration = Duration::from_secs(2);
+/// How long a box may take to answer over a connection that is open.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How long to wait after the first refusal, and at most, each time twice as long: OpenSSH 9.8 and
 /// newer shut out for a while whom they have refused often (sshd_config(5), `PerSourcePenalties`:
 /// five seconds for each refusal, shut out from fifteen on).
@@ -163,6 +165,19 @@ impl Guest {
         let asked =
             argv::argv_is_open(&self.files.ours, &self.name).deadline(Duration::from_secs(5)).run().await;
         asked.is_ok_and(|o| o.status.success())
+    }
+
+    /// Whether the box answers over the open connection. One that leads nowhere any more is ended.
+    pub async fn answers(&self) -> bool {
+        if !self.is_connected().await {
+            return false;
+        }
+        let asked = self.command(&["true"]).deadline(ANSWER).run().await;
+        let answers = asked.is_ok_and(|o| o.status.success());
+        if !answers {
+            self.hang_up().await;
+        }
+        answers
     }
 
     /// A command for the box.

@@ -36,7 +36,7 @@ pub(super) async fn rest(
     let reached = async {
         let entry = Entry { address: entry.address.or(instance.address), ..entry.clone() };
         let guest = cx.guest(&entry, config).await?;
-        if !guest.is_connected().await {
+        if !guest.answers().await {
             guest.wait_for_ssh(PATIENCE, Duration::ZERO, PATIENCE, async || Ok(()), |_| {}).await?;
         }
         Ok::<_, Error>(guest)

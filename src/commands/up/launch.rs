@@ -62,6 +62,7 @@ impl Story<'_> {
                 self.say_asking(&phase, place, began, aloud);
                 match self.attempt(sites, place, &kit).await? {
                     Outcome::Launched(entry) => {
+                        self.lock.say("bringing it up");
                         let id = entry.instance.as_ref().map(ToString::to_string).unwrap_or_default();
                         phase.done(launched_words(&id, place));
                         return Ok(*entry);
@@ -113,6 +114,8 @@ impl Story<'_> {
 
     /// Waits, counting down.
     async fn pause(&self, phase: &Running, pause: Duration, last: &str, began: Instant) {
+        let since = jiff::Zoned::now() - began.elapsed();
+        self.lock.say(&format!("waiting for capacity since {}, {last}", since.strftime("%H:%M")));
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             phase.doing(format!(

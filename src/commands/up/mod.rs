@@ -22,7 +22,7 @@ use crate::events::Phase;
 use crate::failpoint;
 use crate::guest::facts::Facts;
 use crate::guest::{activate, facts};
-use crate::journal::Entry;
+use crate::journal::{Entry, Lock};
 use crate::names::{BoxName, LaunchId, ProjectName, System};
 use crate::nix::environment::{self, GUEST_NIX, realise};
 use crate::nix::{self, Environment};
@@ -44,6 +44,8 @@ struct Story<'a> {
     config: Config,
     provider: Box<dyn Provider>,
     wanted: Wanted,
+    /// The right to change the box.
+    lock: Lock,
     /// The command as it was typed, in short, for hints.
     typed: String,
     signing: SigningKey,
@@ -69,7 +71,7 @@ struct BoxUp {
 pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     let (project, mut config, chosen) = cx.project_with(&args.assignments())?;
     let name: BoxName = match &args.name {
-        Some(name) => name.parse()?,
+        Some(name) => name.to_ascii_lowercase().parse()?,
         None => config.box_name()?.clone(),
     };
     nix::version::installed().await?;
@@ -106,6 +108,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
             instance_types: wanted.0,
             volumes: wanted.1,
         },
+        lock,
         typed: typed(args),
         signing: keys::signing(&cx.paths).await?,
         project,
@@ -116,7 +119,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
         evaluated: watch::Sender::new(false),
     };
     let told = story.tell(args).await;
-    drop(lock);
+    drop(story);
     if args.dry_run {
         return told;
     }

@@ -1,7 +1,8 @@
 #!/bin/bash
 # quiesce.sh [--force]: ends work on the box, unmounts home and store, syncs, gives the lease
 # back. Refuses, having touched nothing, while somebody uses them, unless told. Run as root.
-# Prints one JSON document: {"result":"ended"} or {"result":"busy","by":[…]} or {"result":"failed",…}.
+# Prints one JSON document: {"result":"ended","had":true} (`had`: whether home or store were mounted)
+# or {"result":"busy","by":[…]} or {"result":"failed",…}.
 STEP=quiesce
 . "${0%/*}/lib.sh"
 trap - ERR
@@ -42,6 +43,8 @@ give_up() {
   exit 0
 }
 
+had=false
+if mountpoint -q /nix || mountpoint -q "$home"; then had=true; fi
 if mountpoint -q /nix && ! why=$(store_health) && [[ $force != --force ]]; then
   printf '{"result":"damaged","why":%s}\n' "$(json "$why")"
   exit 0
@@ -78,4 +81,4 @@ if mountpoint -q "$DEVBOX_VOLUME"; then
   sync -f "$DEVBOX_VOLUME" || give_up "the volume did not sync"
 fi
 systemctl stop devbox.target devbox-home.service devbox-store.service || give_up "the units did not stop"
-printf '{"result":"ended"}\n'
+printf '{"result":"ended","had":%s}\n' "$had"

@@ -241,7 +241,13 @@ impl Provider for LambdaProvider {
 
     async fn volumes(&self, names: &[VolumeName]) -> Result<Vec<Volume>> {
         let all: Vec<Volume> = self.filesystems().await?.iter().filter_map(wire::volume).collect();
-        Ok(names.iter().flat_map(|name| all.iter().filter(move |v| v.name == *name)).cloned().collect())
+        // In any case where none is spelled so.
+        let of = |name: &VolumeName| -> Vec<Volume> {
+            let exact: Vec<_> = all.iter().filter(|v| v.name == *name).cloned().collect();
+            let any_case = || all.iter().filter(|v| name.is(v.name.as_str())).cloned().collect();
+            if exact.is_empty() { any_case() } else { exact }
+        };
+        Ok(names.iter().flat_map(of).collect())
     }
 
     async fn create_volume(&self, name: &VolumeName, region: Option<&str>) -> Result<Volume> {

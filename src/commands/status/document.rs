@@ -1,0 +1,257 @@
+//! What `status` shows: as a document, and as quiet two-column cards. Pure.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::journal::Entry;
+use crate::names::shown;
+use crate::plan::cost::{cents_of, render_hourly, render_price};
+use crate::provider::Instance;
+use crate::ui::render_seconds;
+use crate::ui::text::harmless;
+
+/// A box as `status` shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// What the provider says; `gone` when it is certain that there is no such instance, `unknown` when nobody can tell.
+    pub(super) status: String,
+    /// `ready`, `setting up`, `unreachable`, or why not.
+    pub(super) state: String,
+    pub(super) ready: bool,
+    pub(super) instance: Option<String>,
+    pub(super) address: Option<String>,
+    pub(super) project: String,
+    pub(super) root: String,
+    pub(super) system: String,
+    pub(super) instance_type: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) volume: String,
+    pub(super) launched: Timestamp,
+    pub(super) age_seconds: i64,
+    pub(super) cents_per_hour: Option<u32>,
+    pub(super) cents: Option<u64>,
+    pub(super) environment: Option<String>,
+    pub(super) generation: Option<u64>,
+    pub(super) fingerprint: Option<String>,
+    pub(super) kernel: Option<String>,
+    pub(super) nix: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Document {
+    pub(super) boxes: Vec<Row>,
+    /// Instances with our tag that the journal of this machine does not have open.
+    pub(super) others: Vec<Other>,
+    /// Instances without our tag: never touched.
+    pub(super) not_ours: Vec<Instance>,
+    /// Which devbox works on which box right now.
+    pub(super) working: Vec<Working>,
+    /// Providers that could not be asked: they may have more.
+    pub(super) not_asked: Vec<&'static str>,
+}
+
+/// A devbox that works on a box.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Working {
+    pub(super) name: String,
+    /// Which one, and what it says of that.
+    pub(super) who: String,
+}
+
+/// A box with our tag that the journal of this machine does not have open: it bills all the same.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Other {
+    pub(super) instance: Instance,
+    /// This machine launched it, and gave it up before it came, or took it for gone.
+    pub(super) given_up: bool,
+    /// It was a box once: there may be work on it.
+    pub(super) was_ready: bool,
+    pub(super) age_seconds: Option<i64>,
+    /// At the price of today.
+    pub(super) cents: Option<u64>,
+}
+
+impl Other {
+    /// `entry` is that of the journal here, where it has one, as ended.
+    pub(super) fn new(instance: &Instance, entry: Option<&Entry>, now: Timestamp) -> Self {
+        let age_seconds = instance.since.map(|since| (now.as_second() - since.as_second()).max(0));
+        let cents = age_seconds.zip(instance.cents_per_hour).map(|(age, per_hour)| cents_of(age, per_hour));
+        let was_ready = entry.is_some_and(|e| e.ready.is_some());
+        Self { instance: instance.clone(), given_up: entry.is_some(), was_ready, age_seconds, cents }
+    }
+}
+
+/// Quiet two-column cards. Pure.
+pub(super) fn render(document: &Document) -> String {
+    let mut cards = Vec::new();
+    for row in &document.boxes {
+        let mut lines = vec![row.name.clone()];
+        let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
+        let word = if row.ready { row.state.clone() } else { format!("{}, {}", row.status, row.state) };
+        line("state", word);
+        if let (Some(id), address) = (&row.instance, &row.address) {
+            let address = address.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
+            line(
+                "instance",
+                format!("{id}{address}{}", place_of(row.instance_type.as_deref(), row.region.as_deref())),
+            );
+        }
+        if let Some(working) = document.working.iter().find(|w| w.name == row.name) {
+            line("in work", working.who.clone());
+        }
+        line("age", render_age(row.age_seconds));
+        let cost = render_cost(row.cents, row.cents_per_hour);
+        // Nobody knows when it went.
+        line("cost", if row.status == "gone" { format!("at most {cost}") } else { cost });
+        line("project", format!("{} ({})", row.project, row.root));
+        line("volume", format!("{}, {}", row.volume, row.system));
+        if let Some(fingerprint) = &row.fingerprint {
+            let generation = row.generation.map(|g| format!(", generation {g}")).unwrap_or_default();
+            line("environment", format!("{}{generation}", fingerprint.get(..12).unwrap_or(fingerprint)));
+        }
+        cards.push(lines.join("\n"));
+    }
+    let without = document.working.iter().filter(|w| document.boxes.iter().all(|row| row.name != w.name));
+    cards.extend(
+        without.map(|w| format!("{}\n  {:<13}no instance\n  {:<13}{}", w.name, "state", "in work", w.who)),
+    );
+    cards.extend(document.others.iter().map(render_other));
+    if !document.not_ours.is_empty() {
+        let ids: Vec<_> = document
+            .not_ours
+            .iter()
+            .map(|i| harmless(&format!("{} ({}, {})", i.id, i.name, i.status)))
+            .collect();
+        cards.push(format!("not ours, never touched\n  {}", ids.join("\n  ")));
+    }
+    cards.iter().map(|card| format!("{card}\n")).collect::<Vec<_>>().join("\n")
+}
+
+fn render_other(other: &Other) -> String {
+    let Other { instance, given_up, was_ready, age_seconds, cents } = other;
+    let mut lines = vec![shown(&instance.name)];
+    let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
+    let whose = match &instance.launched_from {
+        _ if *was_ready => "off the books here, and not ended".to_owned(),
+        _ if *given_up => "came after its launch was given up here".to_owned(),
+        Some(from) => format!("launched by another machine, `{}`", shown(from)),
+        None => "launched by another machine".to_owned(),
+    };
+    line("state", format!("{}, {whose}", harmless(&instance.status.to_string())));
+    line(
+        "instance",
+        format!(
+            "{}{}",
+            harmless(&instance.id.0),
+            place_of(instance.instance_type.as_deref(), instance.region.as_deref())
+        ),
+    );
+    if let Some(age) = age_seconds {
+        line("age", render_age(*age));
+    }
+    line("cost", render_cost(*cents, instance.cents_per_hour));
+    if !instance.volumes.is_empty() {
+        line("volume", harmless(&instance.volumes.join(", ")));
+    }
+    line("end it", format!("devbox down {}{}", instance.id, if *given_up { "" } else { " --force" }));
+    lines.join("\n")
+}
+
+/// `, gpu_1x_gh200 in us-east-3`, as far as it is known.
+fn place_of(kind: Option<&str>, region: Option<&str>) -> String {
+    match (kind, region) {
+        (Some(kind), Some(region)) => format!(", {} in {}", shown(kind), shown(region)),
+        (Some(one), None) | (None, Some(one)) => format!(", {}", shown(one)),
+        (None, None) => String::new(),
+    }
+}
+
+fn render_age(seconds: i64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds since a launch")]
+    let seconds = seconds.max(0) as f64;
+    render_seconds(seconds)
+}
+
+fn render_cost(cents: Option<u64>, per_hour: Option<u32>) -> String {
+    match (cents, per_hour) {
+        (Some(0), Some(0)) => "free".to_owned(),
+        (Some(cents), per_hour) => format!("{}, {}", render_price(cents), render_hourly(per_hour)),
+        (None, Some(_)) => format!("unknown, {}", render_hourly(per_hour)),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::InstanceId;
+    use crate::provider::InstanceStatus;
+
+    #[test]
+    fn a_card() {
+        let row = Row {
+            name: "hello".into(),
+            status: "active".into(),
+            state: "ready".into(),
+            ready: true,
+            instance: Some("local-0123".into()),
+            address: Some("10.77.0.2".into()),
+            project: "hello".into(),
+            root: "/home/me/hello".into(),
+            system: "aarch64-linux".into(),
+            instance_type: Some("gpu_1x_gh200".into()),
+            region: Some("us-east-3".into()),
+            volume: "devbox".into(),
+            launched: Timestamp::UNIX_EPOCH,
+            age_seconds: 3723,
+            cents_per_hour: Some(149),
+            cents: Some(154),
+            environment: None,
+            generation: Some(3),
+            fingerprint: Some("0123456789abcdef".into()),
+            kernel: None,
+            nix: None,
+        };
+        let other = |name: &str, launched_from: Option<&str>| Instance {
+            id: InstanceId("0920582c7ff041399e34823a0be62549".into()),
+            name: name.into(),
+            launch: Some(crate::names::LaunchId::random()),
+            status: InstanceStatus::Active,
+            address: None,
+            system: None,
+            instance_type: Some("gpu_1x_a10".into()),
+            region: None,
+            volumes: vec!["data".into()],
+            since: Some(Timestamp::UNIX_EPOCH),
+            launched_from: launched_from.map(str::to_owned),
+            cents_per_hour: Some(75),
+            extra: serde_json::Map::new(),
+        };
+        let now = Timestamp::from_second(7200).unwrap();
+        let given_up = crate::journal::tests::entry();
+        let was_ready = Entry { ready: Some(now), ..given_up.clone() };
+        let others = vec![
+            Other::new(&other("train", Some("laptop")), None, now),
+            Other::new(&other("late\u{1b}[31m", None), Some(&given_up), now),
+            Other::new(&other("forgotten", None), Some(&was_ready), now),
+        ];
+        let who = |name: &str| Working {
+            name: name.into(),
+            who: "`devbox up` (process 7): waiting for capacity since 09:15".into(),
+        };
+        let working = vec![who("hello"), who("next")];
+        let document = Document {
+            boxes: vec![row],
+            others,
+            not_ours: vec![other("x", None)],
+            working,
+            not_asked: vec![],
+        };
+        insta::assert_snapshot!(render(&document));
+    }
+}
