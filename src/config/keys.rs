@@ -367,7 +367,11 @@ impl Key {
         if !self.shape.is_list() {
             return self.shape.check(text).map(Value::One);
         }
-        text.split_whitespace().map(|item| self.shape.check(item)).collect::<Result<_>>().map(Value::Many)
+        let items = text.split_whitespace().map(|item| self.shape.check(item)).collect::<Result<_>>();
+        items.map(Value::Many).map_err(|e| match text.contains([',', '[']) {
+            true => e.hint("the items of a list stand between blanks here, without brackets or commas: `a b`"),
+            false => e,
+        })
     }
 }
 

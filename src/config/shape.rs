@@ -66,7 +66,7 @@ impl Shape {
         let refuse = |why: &str| Error::new(Kind::Usage, format!("`{}` {why}", shown(text)));
         match self {
             Self::Project => return text.parse::<ProjectName>().map(Into::into),
-            Self::Preset => return text.parse::<PresetName>().map(Into::into),
+            Self::Preset => return text.to_ascii_lowercase().parse::<PresetName>().map(Into::into),
             Self::Volumes => return text.parse::<VolumeName>().map(Into::into),
             Self::Count(min, max) => return count(text, min, max),
             Self::Factor => return factor(text),

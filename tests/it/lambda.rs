@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::lambda_stage::Cloud;
 use crate::sim::scenario::Outcome;
-use crate::sim_stage::KEY;
-use crate::support::host;
+use crate::sim_stage::{Client, KEY};
+use crate::support::{host, until};
 
 const UP: [&str; 4] = ["up", "-y", "--preset", "gh200"];
 
@@ -62,7 +62,12 @@ fn a_box_is_launched_through_scarcity_and_everything_stays() {
     assert!(!again.stderr.contains("transfer") && !again.stderr.contains("nix  "), "{}", again.stderr);
     assert_eq!(env.status()["fingerprint"], first);
     assert_eq!(env.devbox(["ssh", "--plain", "--", "cat note"]).ok().stdout, "kept\n");
-    env.devbox(["down", "With-Nix"]).ok();
+    // A box that is ended behind our back, its connection open: that is what `run` and `ssh` say.
+    let ended = json!({ "instance_ids": [env.status()["instance"]] });
+    Client::of(&cloud.sim).post("/instance-operations/terminate", &ended).ok();
+    until("its power is off", || env.status()["status"] == "gone");
+    env.devbox(["run", "--", "true"]).code(5).says(&["`with-nix` died", "`devbox up` clears it away"]);
+    env.devbox(["down", "With-Nix"]).ok().says(&["was gone already"]);
     cloud.assert_nothing_lives();
     cloud.assert_faithful();
 
@@ -201,12 +206,21 @@ fn what_can_not_work_is_refused_before_it_costs() {
     cloud.env.devbox(kind).code(2).says(&["there is no instance type `gpu_99x*`"]);
     let volume =
         ["up", "--preset", "gh200", "--set", "volume.name=new", "--set", "presets.gh200.regions=us-east-3"];
-    cloud.env.devbox(volume).code(7).says(&["there is no volume `new`", "in us-east-3"]);
+    cloud.env.devbox(volume).code(7).says(&[
+        "there is no volume `new`",
+        "`devbox up --preset gh200 -y` makes it in us-east-3",
+        "it would live in us-east-3 for good",
+    ]);
     let plan = cloud.env.devbox(volume.into_iter().chain(["--dry-run"])).ok().stdout;
     assert!(
-        plan.contains("create  the volume `new` in us-east-3") && plan.contains("1.49 USD an hour"),
+        plan.contains("create  the volume `new` in us-east-3") && plan.contains("1.49 USD an hour, free now"),
         "{plan}"
     );
+    // Names are found in any case.
+    let plan = ["up", "HELLO", "--preset", "GH200", "--set", "volume.name=DevBox", "--dry-run", "--json"];
+    let plan = cloud.env.devbox(plan).ok().json();
+    assert_eq!((plan["box"].as_str(), plan["launch"][0]["volume"].as_str()), (Some("hello"), Some("devbox")));
+    assert_eq!(plan["launch"][0]["free"], true);
 
     cloud.env.set("LAMBDA_API_KEY", "secret_wrong_key");
     cloud.env.devbox(UP).code(4).says(&["global/invalid-api-key", "LAMBDA_API_KEY"]);

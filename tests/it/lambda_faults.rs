@@ -282,6 +282,9 @@ fn an_interrupted_wait_for_capacity_leaves_nothing() {
     cloud.script(&[Outcome::ListedButRefused; 200]);
     let child = cloud.env.start_until(["up", "-y", "--json", "--preset", "gh200"], "waiting for capacity");
     std::thread::sleep(std::time::Duration::from_millis(100));
+    // Who looks meanwhile sees that somebody waits.
+    let status = cloud.env.devbox(["status"]).ok().stdout;
+    assert!(status.contains("no instance") && status.contains("waiting for capacity since"), "{status}");
     crate::support::signal(&child, rustix::process::Signal::INT);
     crate::support::finish(child).code(130);
     assert!(cloud.living().is_empty());
