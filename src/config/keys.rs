@@ -369,7 +369,9 @@ impl Key {
         }
         let items = text.split_whitespace().map(|item| self.shape.check(item)).collect::<Result<_>>();
         items.map(Value::Many).map_err(|e| match text.contains([',', '[']) {
-            true => e.hint("the items of a list stand between blanks here, without brackets or commas: `a b`"),
+            true => {
+                e.hint("the items of a list stand between blanks here, without brackets or commas: `a b`")
+            }
             false => e,
         })
     }

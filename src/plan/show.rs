@@ -32,7 +32,8 @@ pub fn render_plan(
     let Some(placements) = placements else { return lines };
     match (&placements.create, placements.all.first()) {
         (Some((volume, region)), _) => {
-            let region = region.as_ref().map(|r| format!(" in {r}")).unwrap_or_default();
+            let region = region.as_ref().filter(|_| provider != "local");
+            let region = region.map(|r| format!(" in {r}")).unwrap_or_default();
             lines.push(format!("create  the volume `{volume}`{region}"));
         }
         (None, Some(first)) => lines.push(format!("use     the volume `{}`", first.volume)),

@@ -92,6 +92,7 @@ fn from_nothing_a_box_is_launched() {
         create: Some(("devbox".parse().unwrap(), Some("us-east-3".into()))),
         notes: vec!["left out: x".into()],
     };
+    let wanted = || Wanted { provider: "lambda".into(), ..wanted() };
     let offer = |kind: &str, regions: &[&str]| Offer {
         instance_type: kind.into(),
         system: System::Aarch64Linux,

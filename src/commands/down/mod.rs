@@ -217,7 +217,7 @@ async fn end_stranger(cx: &Context, instance: &Instance, provider: &dyn Provider
         );
     }
     terminate(cx, provider, instance).await?;
-    let seconds = instance.since.map(|since| seconds_since(since));
+    let seconds = instance.since.map(seconds_since);
     let cents = seconds.zip(instance.cents_per_hour).map(|(seconds, cents)| cents_of(seconds, cents));
     let lived = seconds.map(|s| format!("; it ran for {}", render_age(s))).unwrap_or_default();
     cx.ui.events.info(format!("{id} (`{name}`) is down{lived}, {}", render_cost(cents)));

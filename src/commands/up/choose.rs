@@ -120,22 +120,24 @@ impl Story<'_> {
     /// The volumes of a launch, made first where that has to be and the user agrees.
     pub(super) async fn with_volumes(&self, mut sites: Sites) -> Result<Sites> {
         let Some((name, region)) = &sites.placements.create else { return Ok(sites) };
-        let at = region.as_ref().map(|r| format!(" in {r}")).unwrap_or_default();
-        // Said whoever agrees: it lasts, and costs.
-        let lasting = region.as_ref().map(|region| {
-            format!("It lives in {region} for good: boxes with it are launched there only. It is billed by what is on it while it exists.")
-        });
-        let lasting = lasting.map(|l| format!(" {l}")).unwrap_or_default();
-        match self.cx.ui.confirm(&format!("There is no volume `{name}` yet.{lasting} Make it{at}?")).await {
+        // A volume of this machine is nowhere else.
+        let place = region.as_ref().filter(|_| self.provider.name() != "local");
+        let at = place.map(|r| format!(" in {r}")).unwrap_or_default();
+        let lasting = match place {
+            Some(_) => ": it stays there, boxes with it are launched there only, and what is on it is billed",
+            None => "",
+        };
+        let question = format!("There is no volume `{name}` yet. Make it{at}{lasting}?");
+        match self.cx.ui.confirm(&question).await {
             Answer::Yes => {
                 sites.volumes.push(self.provider.create_volume(name, region.as_deref()).await?);
-                self.cx.ui.events.info(format!("made the volume `{name}`{at}.{lasting}"));
+                self.cx.ui.events.info(format!("made the volume `{name}`{at}{lasting}"));
                 Ok(sites)
             }
             Answer::No | Answer::Nobody => {
                 let mut error = Error::new(Kind::Volume, format!("there is no volume `{name}`"))
                     .hint(format!("`{} -y` makes it{at}; `volume.name` names another one", self.typed));
-                if let Some(region) = region {
+                if let Some(region) = place {
                     error = error.hint(format!(
                         "it would live in {region} for good; `regions` in a preset chooses another"
                     ));
