@@ -207,7 +207,7 @@ pub struct List {
     /// What to list
     #[command(subcommand)]
     pub what: Listed,
-    /// A line for each, instead of a card
+    /// A line for each, instead of a card; columns that do not fit are left out, first what matters least
     #[arg(long, global = true)]
     pub table: bool,
 }

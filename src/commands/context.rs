@@ -1,12 +1,12 @@
 //! What every command starts from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::cli::Global;
 use crate::config::layer::{Assignment, Origin, parse_assignment};
 use crate::config::project::Project;
-use crate::config::{self, BoxSettings, Config, Lambda, ProviderName, Resolved};
+use crate::config::{self, BoxSettings, Config, Lambda, Preset, ProviderName, Resolved};
 use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::guest::user_data::USER;
 use crate::journal::{Entry, Journal};
@@ -105,6 +105,13 @@ impl Context {
         let project = Project::find(&self.dir).ok();
         let root = project.as_ref().map(|p| p.root.as_path());
         Ok(config::load_what_is_right(&self.paths, root, self.config_file.as_deref(), &self.settings)?.config)
+    }
+
+    /// Every preset that is right, and what is wrong in the configuration: a slip hides no other preset.
+    pub fn presets(&self) -> (BTreeMap<String, Preset>, Result<()>) {
+        let project = Project::find(&self.dir).ok();
+        let root = project.as_ref().map(|p| p.root.as_path());
+        config::presets_that_are_right(&self.paths, root, self.config_file.as_deref(), &self.settings)
     }
 
     fn load(&self, project: Option<&Project>) -> Result<Resolved> {

@@ -1,6 +1,6 @@
 //! One source of settings: a file, the environment, the command line. Nothing here does I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -137,8 +137,29 @@ impl Layer {
 /// [`Kind::Usage`] with everything that is wrong at once: the first mistake is the message, the
 /// others are details. Each comes as `PATH:LINE:COLUMN` with the line.
 pub fn parse_file(text: &str, path: &Path, trust: Trust) -> Result<Layer> {
-    let mut file = File { text, path, trust, layer: Layer::default(), mistakes: Vec::new() };
-    match DeTable::parse(text) {
+    let Part { layer, mistakes, .. } = parse_in_part(text, path, trust);
+    mistakes.map_or(Ok(layer), Err)
+}
+
+/// What is right of a file, and what is not.
+pub(super) struct Part {
+    /// What is right.
+    pub(super) layer: Layer,
+    /// The presets with a mistake in them.
+    pub(super) wrong_presets: BTreeSet<String>,
+    /// Everything that is wrong.
+    pub(super) mistakes: Option<Error>,
+    /// Whether it could be read at all.
+    pub(super) is_toml: bool,
+}
+
+/// The same as [`parse_file`], for those who go on with what is right.
+pub(super) fn parse_in_part(text: &str, path: &Path, trust: Trust) -> Part {
+    let (layer, wrong_presets) = (Layer::default(), BTreeSet::new());
+    let mut file = File { text, path, trust, layer, wrong_presets, mistakes: Vec::new() };
+    let root = DeTable::parse(text);
+    let is_toml = root.is_ok();
+    match root {
         Ok(root) => file.table("", root.get_ref()),
         Err(e) => {
             let span = e.span().unwrap_or(text.len()..text.len());
@@ -147,7 +168,8 @@ pub fn parse_file(text: &str, path: &Path, trust: Trust) -> Result<Layer> {
         }
     }
     file.mistakes.sort_by_key(|(at, _)| *at);
-    all_or_error(file.layer, file.mistakes.into_iter().map(|(_, mistake)| mistake))
+    let mistakes = merged(file.mistakes.into_iter().map(|(_, mistake)| mistake));
+    Part { layer: file.layer, wrong_presets: file.wrong_presets, mistakes, is_toml }
 }
 
 /// Reads the variables that start with [`crate::env::PREFIX`].
@@ -241,20 +263,23 @@ pub(super) fn at(place: impl fmt::Display, e: &Error) -> Error {
     if cause.is_empty() { moved } else { moved.caused_by(cause.join(": ")) }
 }
 
-/// The layer, or the first mistake with the others as its details and every way out once.
+/// The layer, or everything that is wrong.
 fn all_or_error(layer: Layer, mistakes: impl IntoIterator<Item = Error>) -> Result<Layer> {
-    let mut mistakes = mistakes.into_iter();
-    let Some(mut first) = mistakes.next() else { return Ok(layer) };
-    for other in mistakes {
-        first = first.detail(other.message()).details(other.detail_lines().to_vec());
+    merged(mistakes).map_or(Ok(layer), Err)
+}
+
+/// The first mistake with the others as its details and every way out once.
+pub(super) fn merged(mistakes: impl IntoIterator<Item = Error>) -> Option<Error> {
+    mistakes.into_iter().reduce(|first, other| {
+        let mut first = first.detail(other.message()).details(other.detail_lines().to_vec());
         first = first.details(other.causes().into_iter().map(|cause| format!("caused by: {cause}")));
         for hint in other.hints() {
             if !first.hints().contains(hint) {
                 first = first.hint(hint);
             }
         }
-    }
-    Err(first)
+        first
+    })
 }
 
 /// A file being read.
@@ -263,6 +288,7 @@ struct File<'a> {
     path: &'a Path,
     trust: Trust,
     layer: Layer,
+    wrong_presets: BTreeSet<String>,
     /// With where they stand, since tables are visited in the order of their names.
     mistakes: Vec<(usize, Error)>,
 }
@@ -322,22 +348,29 @@ impl File<'_> {
                 self.refuse(&span, &e);
                 continue;
             }
-            let path = format!("{PRESETS}.{name}");
-            let DeValue::Table(keys) = preset.get_ref() else {
-                self.no_table(&preset.span(), &path, &path, preset.get_ref());
-                continue;
-            };
-            // It exists, even if it says nothing yet.
-            self.layer.presets.entry(name.to_owned()).or_default();
-            for (leaf, value) in keys {
-                match find_preset_key(leaf.get_ref()) {
-                    Some(key) => self.value(Some(name), key, &leaf.span(), value),
-                    None => self.mistake(
-                        &leaf.span(),
-                        format!("unknown key `{path}.{}`", shown(leaf.get_ref())),
-                        hint_for_preset_key(leaf.get_ref()),
-                    ),
-                }
+            let before = self.mistakes.len();
+            self.preset(name, preset);
+            if self.mistakes.len() > before {
+                self.wrong_presets.insert(name.to_owned());
+            }
+        }
+    }
+
+    fn preset(&mut self, name: &str, preset: &Spanned<DeValue<'_>>) {
+        let path = format!("{PRESETS}.{name}");
+        let DeValue::Table(keys) = preset.get_ref() else {
+            return self.no_table(&preset.span(), &path, &path, preset.get_ref());
+        };
+        // It exists, even if it says nothing yet.
+        self.layer.presets.entry(name.to_owned()).or_default();
+        for (leaf, value) in keys {
+            match find_preset_key(leaf.get_ref()) {
+                Some(key) => self.value(Some(name), key, &leaf.span(), value),
+                None => self.mistake(
+                    &leaf.span(),
+                    format!("unknown key `{path}.{}`", shown(leaf.get_ref())),
+                    hint_for_preset_key(leaf.get_ref()),
+                ),
             }
         }
     }

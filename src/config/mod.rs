@@ -11,6 +11,7 @@ mod nearest;
 pub mod presets;
 pub mod project;
 pub mod reference;
+mod right;
 mod shape;
 pub mod size;
 
@@ -25,6 +26,7 @@ use crate::config::duration::Timespan;
 use crate::config::keys::{Fallback, KEYS, Value};
 use crate::config::layer::{Assignment, Layer, Origin, Trust, parse_env, parse_file, parse_flags};
 pub use crate::config::presets::Preset;
+pub use crate::config::right::{load_what_is_right, presets_that_are_right};
 use crate::config::size::Size;
 use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::names::{BoxName, ProjectName, VolumeName, sanitize};
@@ -454,9 +456,7 @@ pub fn load(
     flags: &[Assignment],
 ) -> Result<Resolved> {
     let mut layers = vec![match file {
-        Some(file) => read(file, Trust::Personal)?.ok_or_else(|| {
-            Error::new(Kind::Usage, format!("there is no {}", tick(file))).hint("`--config` must name a file")
-        })?,
+        Some(file) => read(file, Trust::Personal)?.ok_or_else(|| no_such_file(file))?,
         None => read(&paths.config.join("config.toml"), Trust::Personal)?.unwrap_or_default(),
     }];
     if let Some(root) = project_root {
@@ -473,43 +473,22 @@ pub fn load(
     resolve(&layers, &defaults)
 }
 
-/// The same without the sources that are wrong, file by file: the rest still says where boxes are and who may ask.
-///
-/// # Errors
-/// When not even the defaults can be told.
-pub fn load_what_is_right(
-    paths: &Paths,
-    project_root: Option<&Path>,
-    file: Option<&Path>,
-    flags: &[Assignment],
-) -> Result<Resolved> {
-    let user = file.map_or_else(|| paths.config.join("config.toml"), Path::to_owned);
-    let ours = crate::env::ours();
-    let sources = [
-        read(&user, Trust::Personal).ok().flatten(),
-        project_root.and_then(|root| read(&root.join(project::FILE), Trust::Project).ok().flatten()),
-        parse_env(ours.iter().map(|(name, value)| (name.as_str(), value.as_str()))).ok(),
-        parse_flags(flags).ok(),
-    ];
-    let defaults = Defaults { project_root: None, home: paths.home.clone(), state: paths.state.clone() };
-    // Layers that are right one by one may still not go together: the project's goes first.
-    let without = |left_out: &[usize]| {
-        let kept = sources.iter().enumerate().filter(|(n, _)| !left_out.contains(n));
-        let layers: Vec<Layer> = kept.filter_map(|(_, layer)| layer.clone()).collect();
-        resolve(&layers, &defaults)
-    };
-    without(&[]).or_else(|_| without(&[1])).or_else(|_| without(&[1, 0])).or_else(|_| without(&[0, 1, 2, 3]))
+fn no_such_file(file: &Path) -> Error {
+    Error::new(Kind::Usage, format!("there is no {}", tick(file))).hint("`--config` must name a file")
 }
 
 /// A file's layer; nothing where there is no file.
 fn read(path: &Path, trust: Trust) -> Result<Option<Layer>> {
+    read_text(path)?.map(|text| parse_file(&text, path, trust)).transpose()
+}
+
+/// A file's text; nothing where there is no file.
+fn read_text(path: &Path) -> Result<Option<String>> {
     let bytes = match std::fs::read(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.or_kind(Kind::Usage, || format!("can't read {}", tick(path)))?,
     };
-    let text =
-        String::from_utf8(bytes).or_kind(Kind::Usage, || format!("{} is not UTF-8 text", tick(path)))?;
-    parse_file(&text, path, trust).map(Some)
+    String::from_utf8(bytes).map(Some).or_kind(Kind::Usage, || format!("{} is not UTF-8 text", tick(path)))
 }
 
 #[cfg(test)]

@@ -86,6 +86,21 @@ pub(super) fn settings(layers: &[Layer]) -> Vec<(String, Value, Origin)> {
 /// # Errors
 /// [`Kind::Usage`] when one extends what does not exist, or itself.
 pub(super) fn resolve(layers: &[Layer]) -> Result<BTreeMap<String, Preset>> {
+    let own = own(layers)?;
+    own.keys().map(|name| Ok((name.clone(), whole(name, &own)?))).collect()
+}
+
+/// Every preset by itself, so that one that is wrong hides no other.
+///
+/// # Errors
+/// When those that devbox comes with can't be read.
+pub(super) fn resolve_each(layers: &[Layer]) -> Result<Vec<(String, Result<Preset>)>> {
+    let own = own(layers)?;
+    Ok(own.keys().map(|name| (name.clone(), whole(name, &own))).collect())
+}
+
+/// What is said of each preset, by the nearest that says it.
+fn own(layers: &[Layer]) -> Result<BTreeMap<String, Own>> {
     let mut own = built_in()?;
     let names: BTreeSet<&String> = layers.iter().flat_map(Layer::preset_names).collect();
     for name in names {
@@ -96,7 +111,7 @@ pub(super) fn resolve(layers: &[Layer]) -> Result<BTreeMap<String, Preset>> {
             }
         }
     }
-    own.keys().map(|name| Ok((name.clone(), whole(name, &own)?))).collect()
+    Ok(own)
 }
 
 /// The preset `name` with what it takes from others.

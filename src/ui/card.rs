@@ -79,7 +79,9 @@ pub fn render_cards(cards: &[Card], width: usize) -> String {
                 }
                 head.clear();
             }
-            for line in values.iter().flat_map(|value| wrap(value, room)) {
+            // Where there are several values, each is seen to begin.
+            let hang = if values.len() > 1 { 2 } else { 0 };
+            for line in values.iter().flat_map(|value| hanging(value, room, hang)) {
                 let gap = " ".repeat(indent.saturating_sub(measure_text_width(&head)));
                 text.push_str(&format!("{head}{gap}{line}\n"));
                 head.clear();
@@ -88,6 +90,16 @@ pub fn render_cards(cards: &[Card], width: usize) -> String {
         text
     });
     rendered.collect::<Vec<_>>().join("\n")
+}
+
+/// The lines of a value, all but the first behind `hang` blanks.
+fn hanging(value: &str, room: usize, hang: usize) -> Vec<String> {
+    let lines = wrap(value, room);
+    if lines.len() < 2 {
+        return lines;
+    }
+    let lines = wrap(value, room - hang).into_iter().enumerate();
+    lines.map(|(n, line)| if n == 0 { line } else { " ".repeat(hang) + &line }).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +114,7 @@ mod tests {
             .line("none", "")
             .maybe("absent", None::<&str>)
             .line("note", "a long description that does not fit into one line")
-            .lines("at", ["Zürich", "東京"]);
+            .lines("at", ["Zürich, where the lake ends in a river", "東京"]);
         let mut other = Card::new("");
         let extra = json!({
             "is_reserved": false, "a_name_that_is_longer_than_any_label": "text", "list": [1, {"a": null}],

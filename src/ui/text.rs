@@ -31,9 +31,9 @@ fn is_visible(c: char) -> bool {
 
 /// How many columns a character takes at most, wherever it stands.
 fn columns(c: char) -> usize {
-    // It widens the sign before it.
-    const EMOJI: char = '\u{fe0f}';
-    if c == EMOJI { 1 } else { measure_text_width(c.encode_utf8(&mut [0; 4])) }
+    // They widen the sign before them: a quotation mark, an emoji.
+    const WIDENING: [char; 2] = ['\u{fe01}', '\u{fe0f}'];
+    if WIDENING.contains(&c) { 1 } else { measure_text_width(c.encode_utf8(&mut [0; 4])) }
 }
 
 /// Where to cut so that what is before it fits: never before the first character.
@@ -129,11 +129,12 @@ mod tests {
 
     #[test]
     fn lines_break_at_blanks_or_else_anywhere() {
-        let cases: [(&str, usize, &[&str]); 5] = [
+        let cases: [(&str, usize, &[&str]); 6] = [
             ("allow ssh from anywhere", 10, &["allow ssh", "from", "anywhere"]),
             ("tcp  22", 10, &["tcp  22"]),
             ("0123456789 ab", 4, &["0123", "4567", "89", "ab"]),
             ("東京東京", 5, &["東京", "東京"]),
+            ("a‘\u{fe01}b", 3, &["a‘\u{fe01}", "b"]),
             ("", 5, &[""]),
         ];
         for (text, width, expected) in cases {

@@ -53,6 +53,9 @@ fn words_that_are_no_command_line() {
     env.devbox(["--set", "volume.sise=1GiB", "config"]).code(2).says(&["volume.sise", "hint:"]);
     env.devbox(["--set", "nonsense", "config"]).code(2).says(&["KEY=VALUE"]);
     env.devbox(["--config", "/no/such/file", "config"]).code(2).says(&["there is no `/no/such/file`"]);
+    for both in [["--json", "list", "presets", "--table"], ["list", "--table", "presets", "--json"]] {
+        assert_eq!(env.devbox(both).code(2).says(&["`--table` and `--json`", "hint:"]).stdout, "");
+    }
     env.devbox(["wait", "--timeout", "soon"]).code(2).says(&["`soon`", "hint:"]);
     assert_eq!(env.devbox(["--version"]).ok().stdout, format!("devbox {}\n", env!("CARGO_PKG_VERSION")));
 }
@@ -129,12 +132,37 @@ fn a_preset_or_a_wait_that_can_not_be() {
     ]);
 }
 
+/// A slip in one preset hides no other, and is named with its place.
+#[test]
+fn presets_that_are_right_are_listed_beside_those_that_are_not() {
+    let env = TestEnv::empty();
+    let user = env.path("home/.config/devbox/config.toml");
+    fs::create_dir_all(user.parent().unwrap()).unwrap();
+    fs::write(&user, "[presets.train]\nextends = 'h100'\n[presets.gh200]\nregion = ['x']\n").unwrap();
+    for form in [&["list", "presets"][..], &["list", "presets", "--table"], &["list", "presets", "--json"]] {
+        let listed = env.devbox(form).code(2).says(&[
+            "config.toml:4:1: unknown key `presets.gh200.region`",
+            "did you mean `regions`?",
+            "left out of the list for that: `gh200`",
+        ]);
+        assert!(listed.stdout.contains("train") && !listed.stdout.contains("gh200"), "{}", listed.stdout);
+    }
+    fs::write(&user, "[presets.train").unwrap();
+    let listed = env.devbox(["list", "presets"]).code(2).says(&["this is not TOML", "no preset of `"]);
+    assert!(listed.stdout.contains("gh200"), "{}", listed.stdout);
+    fs::remove_file(&user).unwrap();
+    env.devbox(["list", "presets", "--config", "/no/such/file"])
+        .code(2)
+        .says(&["there is no `/no/such/file`"]);
+}
+
 #[test]
 fn nothing_runs_and_all_say_so() {
     let env = TestEnv::new("hello");
     env.devbox(["status"]).ok().says(&["no box is up", "devbox up"]);
     assert_eq!(env.devbox(["status", "--json"]).ok().json()["boxes"], serde_json::json!([]));
-    env.devbox(["list", "instances"]).ok().says(&["no instances"]);
+    env.devbox(["list", "instances"]).ok().says(&["no instances at `local`", "hint: `devbox up`"]);
+    assert_eq!(env.devbox(["list", "instances", "--json"]).ok().json()["instances"], serde_json::json!([]));
     env.devbox(["down", "--all"]).ok().says(&["no box up"]);
     env.devbox(["wait", "--for", "gone"]).ok();
     for command in

@@ -137,6 +137,9 @@ fn every_box_of_the_account_is_seen_and_what_is_not_ours_is_left_alone() {
 #[test]
 fn everything_can_be_listed() {
     let mut cloud = Cloud::without_boxes();
+    let none = ["list", "instances", "--set", "box.provider=lambda"];
+    cloud.env.devbox(none).ok().says(&["there are no instances at `lambda`", "hint: `devbox up`"]);
+    assert_eq!(cloud.env.devbox([&none[..], &["--json"]].concat()).ok().json(), json!({"instances": []}));
     let tag = json!([{"key": "devbox:launch", "value": "00000000000000000000000000000001"}]);
     let id = cloud.launch_elsewhere("hello", "devbox", &tag);
     for (what, word) in [
@@ -164,6 +167,10 @@ fn everything_can_be_listed() {
         .map(|t| !t["regions_with_capacity_available"].as_array().unwrap().is_empty())
         .collect();
     assert!(free.contains(&false) && free.is_sorted_by(|a, b| a >= b), "{free:?}");
+    // An image is one card and one line, wherever it can be launched; JSON has it for each region.
+    let lines = cloud.env.devbox(["list", "images", "--table"]).ok().stdout.lines().count();
+    let images = cloud.env.devbox(["list", "images", "--json"]).ok().json();
+    assert!(lines < 10 && images["images"].as_array().unwrap().len() > 50, "{lines}\n{images}");
     // Words that are new to us are shown as they come.
     cloud.sim.edit(|s| s.odd = true);
     for what in ["instances", "instance-types", "images", "filesystems", "ssh-keys", "firewall-rulesets"] {
@@ -175,6 +182,9 @@ fn everything_can_be_listed() {
     cloud.env.devbox(["down", &id, "--force"]).ok();
     cloud.stop();
     cloud.env.devbox(["list", "instances"]).code(4).says(&["can't be reached"]);
+    for (what, words) in [("images", "images"), ("ssh-keys", "ssh keys"), ("filesystems", "filesystems")] {
+        cloud.env.devbox(["list", what]).code(4).says(&[&format!("can't list the {words}: ")]);
+    }
 }
 
 /// Everything that can be known before money is spent is said before money is spent.

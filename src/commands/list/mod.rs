@@ -1,6 +1,17 @@
 //! `devbox list`: what there is to rent, and what the account has.
 
-mod render;
+mod filesystems;
+mod fingerprint;
+mod images;
+mod instance_types;
+mod instances;
+mod listing;
+mod presets;
+mod rulesets;
+mod ssh_keys;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,80 +19,106 @@ use serde_json::{Value, json};
 
 use crate::cli::{List, Listed};
 use crate::commands::Context;
-use crate::config::Config;
-use crate::error::{OrFail, Result};
-use crate::provider::Instance;
+use crate::error::{Error, Kind, OrFail, Result};
+use crate::events::Level;
 use crate::provider::catalog::value_without_secrets;
 
-use render::Listing;
+use listing::Listing;
 
 /// Runs `devbox list`.
 ///
 /// # Errors
-/// [`Kind::Provider`](crate::error::Kind::Provider) when the provider can't be asked.
+/// [`Kind::Provider`] when the provider can't be asked; [`Kind::Usage`] for two forms at once, and when not all
+/// presets are right.
 pub async fn run(cx: &Context, args: &List) -> Result<()> {
-    let config = cx.resolved_or_defaults()?;
+    if args.table && cx.ui.is_json() {
+        return Err(Error::new(Kind::Usage, "`--table` and `--json` can't both be had")
+            .hint("`--table` is for people, `--json` for programs"));
+    }
+    let show = Show { cx, table: args.table };
+    let catalog = || cx.catalog(&cx.resolved_or_defaults()?);
     match args.what {
         Listed::Instances => {
-            let (instances, asked) = instances(cx, &config).await?;
-            let listing = render::instances(&instances, Timestamp::now());
+            let providers = cx.providers(&cx.resolved_or_defaults()?)?;
+            let (instances, asked) = instances::ask(&providers).await;
             if asked.is_ok() || !instances.is_empty() {
-                show(cx, args, "instances", &instances, &listing)?;
+                // One that was not asked may have some.
+                let at: Vec<_> = providers.iter().map(|p| format!("`{}`", p.name())).collect();
+                let none = format!("there are no instances at {}", at.join(" and "));
+                let next = "`devbox up` in a project brings up a box";
+                let listing = instances::listing(&instances, Timestamp::now());
+                show.all("instances", &instances, &listing, &none, next)?;
             }
             asked
         }
         Listed::InstanceTypes => {
-            let mut types = cx.catalog(&config)?.instance_types().await?;
-            render::sort_instance_types(&mut types);
-            show(cx, args, "instance-types", &types, &render::instance_types(&types))
+            let mut types = catalog()?.instance_types().await?;
+            instance_types::sort(&mut types);
+            show.all(
+                "instance-types",
+                &types,
+                &instance_types::listing(&types),
+                "there are no instance types",
+                "",
+            )
         }
         Listed::Images => {
-            let mut images = cx.catalog(&config)?.images().await?;
-            render::sort_images(&mut images);
-            show(cx, args, "images", &images, &render::images(&images))
+            let mut images = catalog()?.images().await?;
+            images::sort(&mut images);
+            show.all("images", &images, &images::listing(&images), "there are no images", "")
         }
         Listed::Filesystems => {
-            let filesystems = cx.catalog(&config)?.filesystems().await?;
-            show(cx, args, "filesystems", &filesystems, &render::filesystems(&filesystems))
+            let (all, none) = (catalog()?.filesystems().await?, "the account has no filesystems");
+            let next = "`devbox up` makes the volume of its box";
+            show.all("filesystems", &all, &filesystems::listing(&all), none, next)
         }
         Listed::SshKeys => {
-            let keys = cx.catalog(&config)?.ssh_keys().await?;
-            show(cx, args, "ssh-keys", &keys, &render::ssh_keys(&keys))
+            let (all, none) = (catalog()?.ssh_keys().await?, "the account has no ssh keys");
+            let next = "`devbox up` gives it the one that it logs in with";
+            show.all("ssh-keys", &all, &ssh_keys::listing(&all), none, next)
         }
         Listed::FirewallRulesets => {
-            let rulesets = cx.catalog(&config)?.rulesets().await?;
-            show(cx, args, "firewall-rulesets", &rulesets, &render::rulesets(&rulesets))
+            let (all, none) = (catalog()?.rulesets().await?, "the account has no firewall rulesets");
+            show.all("firewall-rulesets", &all, &rulesets::listing(&all), none, "")
         }
         Listed::Presets => {
-            let presets: Vec<_> = config.presets.values().cloned().collect();
-            let documents: Vec<Value> = presets.iter().map(render::preset_document).collect();
-            show(cx, args, "presets", &documents, &render::presets(&presets))
+            let (presets, all_right) = cx.presets();
+            let presets: Vec<_> = presets.into_values().collect();
+            let documents: Vec<Value> = presets.iter().map(presets::document).collect();
+            show.all("presets", &documents, &presets::listing(&presets), "there are no presets", "")?;
+            all_right
         }
     }
 }
 
-/// Those of every provider that may have some, and whether all could be asked: one that can't hides nothing of
-/// the others.
-async fn instances(cx: &Context, config: &Config) -> Result<(Vec<Instance>, Result<()>)> {
-    let (mut all, mut asked) = (Vec::new(), Ok(()));
-    for provider in cx.providers(config)? {
-        match provider.list().await {
-            Ok(instances) => all.extend(instances),
-            Err(e) => asked = asked.and(Err(e)),
-        }
-    }
-    Ok((all, asked))
+/// How things are shown.
+struct Show<'a> {
+    cx: &'a Context,
+    table: bool,
 }
 
-fn show<T: Serialize>(cx: &Context, args: &List, what: &str, items: &[T], listing: &Listing) -> Result<()> {
-    if cx.ui.is_json() {
-        let items = serde_json::to_value(items).or_fail(|| format!("can't write the {what} as JSON"))?;
-        cx.ui.document(&json!({ what: value_without_secrets(&items) }));
-    } else if items.is_empty() {
-        cx.ui.events.info(format!("there are no {}", what.replace('-', " ")));
-    } else {
-        let width = cx.ui.columns();
-        cx.ui.data(&if args.table { listing.table(width) } else { listing.cards(width) });
+impl Show<'_> {
+    /// Hands out all there are of `what`. Without any, a person is told `none`, and what to do `next`.
+    fn all<T: Serialize>(
+        &self,
+        what: &str,
+        items: &[T],
+        listing: &Listing,
+        none: &str,
+        next: &str,
+    ) -> Result<()> {
+        let ui = &self.cx.ui;
+        if ui.is_json() {
+            let items = serde_json::to_value(items).or_fail(|| format!("can't write the {what} as JSON"))?;
+            ui.document(&json!({ what: value_without_secrets(&items) }));
+        } else if !items.is_empty() {
+            ui.data(&if self.table { listing.table(ui.columns()) } else { listing.cards(ui.columns()) });
+        } else {
+            ui.events.info(none);
+            if !next.is_empty() {
+                ui.events.note(Level::Hint, next);
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -76,9 +76,10 @@ impl LambdaProvider {
         Ok(Self { client, config, key_names: RefCell::default() })
     }
 
-    /// A listing, each item read. One that can't be read is an error that says which.
+    /// A listing, each item read. One that can't be read is an error that says which. `what` is one of them.
     async fn listing<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<Vec<T>> {
-        let items = self.client.list(path).await.map_err(|t| t.into_error(&format!("can't list {what}")))?;
+        let doing = format!("can't list {what}s");
+        let items = self.client.list(path).await.map_err(|t| t.into_error(&doing))?;
         items.iter().map(|item| read(item, what)).collect()
     }
 
