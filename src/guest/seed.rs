@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Kind, OrFail, Result};
 use crate::events::{Events, Phase, Unit};
 use crate::guest::script;
-use crate::nix::closure::render_registrations;
+use crate::nix::closure::{render_paths, render_registrations};
 use crate::nix::environment::GuestNix;
 use crate::process::Cmd;
 use crate::ssh::Guest;
@@ -42,7 +42,7 @@ pub async fn seed(guest: &Guest, nix: &GuestNix, events: &Events) -> Result<()> 
         .pipe_into(&sink, |done| phase.progress(done.min(total), total, Unit::Bytes, "sending"))
         .await
         .map_err(|e| e.with_kind(Kind::Guest))?;
-    phase.done(format!("{} paths, {}", nix.closure.0.len(), indicatif::BinaryBytes(total)));
+    phase.done(format!("{}, {}", render_paths(nix.closure.0.len()), indicatif::BinaryBytes(total)));
     Ok(())
 }
 

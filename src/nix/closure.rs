@@ -126,6 +126,11 @@ pub fn render_registrations(closure: &Closure) -> String {
     text
 }
 
+/// So many store paths, as a person reads it.
+pub fn render_paths(count: usize) -> String {
+    if count == 1 { "1 path".to_owned() } else { format!("{count} paths") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, OrFail, Result, tick};
 use crate::events::{Events, Phase, Running, Unit};
 use crate::names::System;
-use crate::nix::closure::{Closure, Fingerprint, is_store_path, parse_registrations};
+use crate::nix::closure::{Closure, Fingerprint, is_store_path, parse_registrations, render_paths};
 use crate::nix::command;
 use crate::nix::log::{Log, short_name};
 use crate::process::Cmd;
@@ -110,7 +110,7 @@ pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> 
     let fingerprint = closure.fingerprint(&output);
     let made = if built > 0 { format!("{built} built, ") } else { String::new() };
     let size = indicatif::BinaryBytes(closure.bytes());
-    phase.done(format!("{made}{} paths, {size}, {}", closure.0.len(), fingerprint.short()));
+    phase.done(format!("{made}{}, {size}, {}", render_paths(closure.0.len()), fingerprint.short()));
     Ok(Environment { system: wanted.system, output, script, closure, fingerprint, guest_nix })
 }
 

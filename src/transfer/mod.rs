@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::events::{Events, Phase};
 use crate::guest::facts;
 use crate::nix::Environment;
+use crate::nix::closure::render_paths;
 use crate::ssh::Guest;
 use crate::ssh::keys::SigningKey;
 
@@ -89,6 +90,6 @@ pub async fn transfer(
     }
     phase.progress(0, moved.bytes, crate::events::Unit::Bytes, "signing");
     engine.carry(&cargo, guest, events).await?;
-    phase.done(format!("{} paths, {}", moved.paths, indicatif::BinaryBytes(moved.bytes)));
+    phase.done(format!("{}, {}", render_paths(moved.paths), indicatif::BinaryBytes(moved.bytes)));
     Ok(moved)
 }
