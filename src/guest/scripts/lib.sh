@@ -83,7 +83,7 @@ last_line() {
 store_health() {
   local device why
   # syncfs(2) reports the errors of earlier writes, sync(2) would not.
-  if ! why=$(sync -f /nix/store 2>&1); then
+  if ! why=$(sync -f /nix 2>&1); then
     echo "the store image can't be written: $why"
     return 1
   fi
