@@ -8,29 +8,22 @@ STEP=2-store
 . "${0%/*}/lib.sh"
 err=$run/store.err
 
+. "${0%/*}/lease.sh"
+
 if [[ ${1-} == stop ]]; then
   withdraw
   for ((try = 0; try < 50; try++)); do
-    mountpoint -q /nix || exit 0
-    if umount /nix 2>"$err"; then
-      sync -f "$stores"
+    mountpoint -q /nix || {
+      give_back
       exit 0
-    fi
+    }
+    if umount /nix 2>"$err"; then continue; fi
     sleep 0.2
   done
   fail "can't unmount /nix: $(last_line "$err")"
 fi
 
-report running "taking the lease"
-exec 9<>"$lock"
-until flock --nonblock 9; do
-  ((SECONDS < DEVBOX_LEASE_WAIT)) ||
-    fail "the store image is in use by $(head -c 300 "$lock" | tr '\n' ' ')" "end that box first: devbox status"
-  report running "the store image is in use by $(head -c 300 "$lock" | tr '\n' ' '); waiting"
-  sleep 1
-done
-printf 'box %s, launch %s, boot %s, since %s\n' \
-  "$DEVBOX_BOX" "$DEVBOX_LAUNCH" "$(cat /proc/sys/kernel/random/boot_id)" "$(date -u +%FT%TZ)" >"$lock"
+take_lease
 
 # Images that an interrupted mkfs left: nobody else makes one while we hold the lease.
 rm -f "$image".new.*
@@ -64,8 +57,10 @@ have=$(stat --format %s "$image")
   fail "the store image $image is damaged: $(last_line "$err"); it was not touched" "$way_out"
 
 found=clean
+[[ -z $unclean ]] || found="$unclean did not come to rest"
 if [[ $(field 'Filesystem features') == *needs_recovery* ]]; then
-  found="journal replayed"
+  found="$found, journal replayed"
+  unclean=${unclean:-somebody}
   report running "replaying the journal of the store image"
 fi
 for ((try = 0; try < 50; try++)); do
@@ -79,10 +74,11 @@ done
 ((code < 4)) ||
   fail "the store image $image is damaged and e2fsck -p can't repair it: $(last_line "$run/fsck.log")" \
     "copy the image first, then run e2fsck -y on it by hand"
-((code == 0)) || found="repaired"
-# What was repaired may have lost contents: nix.sh looks at every store path then.
-rm -f "$run/repaired"
-[[ $found != repaired ]] || : >"$run/repaired"
+((code == 0)) || found="$found, repaired"
+# nix.sh looks at what was written last where that did not end well, and at every store path after a repair.
+rm -f "$run/repaired" "$run/unclean"
+((code == 0)) || : >"$run/repaired"
+[[ -z $unclean ]] || : >"$run/unclean"
 
 report running "mounting the store image"
 loop=$(losetup --find --show --direct-io=on "$image" 2>"$err") ||
@@ -99,6 +95,9 @@ losetup --detach "$loop"
 
 size=$(df --output=size --block-size=1 /nix | tail -n 1)
 used=$(df --output=used --block-size=1 /nix | tail -n 1)
-report 'done' "$((size >> 30)) GiB, $((used >> 20)) MiB used, $found, $direct"
+held="lease by flock"
+[[ $lease == flock ]] || held="lease by its file, as $fstype keeps flocks to one host"
+HOLDER=
+report 'done' "$((size >> 30)) GiB, $((used >> 20)) MiB used, ${found#clean, }, $direct, $held"
 systemd-notify --ready
 exec sleep infinity
