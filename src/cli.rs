@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::duration::Timespan;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::layer::Assignment;
@@ -151,6 +152,9 @@ pub struct Down {
     /// End what is busy, and end the box even when it can't be brought to rest: what is not saved is lost
     #[arg(long)]
     pub force: bool,
+    /// How long what is busy may take to end after it was told
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub grace: Timespan,
     /// End nothing, only take a box off the books of which you are certain that it is gone
     #[arg(long, conflicts_with_all = ["all", "force"])]
     pub forget: bool,

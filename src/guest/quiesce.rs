@@ -8,7 +8,11 @@ use serde::Deserialize;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Events, Phase};
 use crate::guest::script;
+use crate::names::BoxName;
 use crate::ssh::Guest;
+
+/// How long unmounting and syncing may take, what is busy not counted.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Somebody who uses the home or the store.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -66,11 +70,12 @@ pub fn render_holders(holders: &[Holder]) -> Vec<String> {
     holders.iter().map(|h| format!("{} (process {}, {})", h.command.trim(), h.pid, h.user)).collect()
 }
 
-/// Brings the box to rest. With `force`, what is in the way is ended first.
+/// Tries to bring the box to rest. With `grace`, whoever is busy is told, asked to end, and ended after so long, and
+/// errors of the store's filesystem are no hindrance; without, the box is left as it is then.
 ///
 /// # Errors
-/// [`Kind::Guest`] when it can't be reached, is busy (nothing was touched then), or does not come to rest.
-pub async fn quiesce(guest: &Guest, force: bool, events: &Events) -> Result<()> {
+/// [`Kind::Guest`] when it can't be reached.
+pub async fn quiesce(guest: &Guest, grace: Option<Duration>, events: &Events) -> Result<Quiesced> {
     let phase = events.phase(Phase::Quiesce);
     phase.doing("stopping work, unmounting, syncing");
     let quiesce = script("quiesce");
@@ -78,24 +83,30 @@ pub async fn quiesce(guest: &Guest, force: bool, events: &Events) -> Result<()> 
     // finishes even when the connection does not last.
     let mut words = vec!["cd / && exec \"$@\"", "devbox", "sudo", "systemd-run"];
     words.extend(["--pipe", "--wait", "--collect", "--quiet", quiesce.as_str()]);
-    if force {
-        words.push("--force");
-    }
+    let seconds = grace.map(|grace| grace.as_secs().to_string());
+    words.extend(seconds.as_deref());
+    let deadline = PATIENCE + grace.unwrap_or_default();
     let answer = guest
-        .checked(
-            &guest.command(&[&["bash", "-c"], words.as_slice()].concat()).deadline(Duration::from_secs(300)),
-        )
+        .checked(&guest.command(&[&["bash", "-c"], words.as_slice()].concat()).deadline(deadline))
         .await?;
-    let name = &guest.name;
-    match parse_quiesced(&answer.text())? {
-        Quiesced::Ended { had: true } => {
-            phase.done("home and store are on the volume");
-            Ok(())
-        }
-        Quiesced::Ended { had: false } => {
-            phase.done("nothing was mounted");
-            Ok(())
-        }
+    let quiesced = parse_quiesced(&answer.text())?;
+    match &quiesced {
+        Quiesced::Ended { had: true } => phase.done("home and store are on the volume"),
+        Quiesced::Ended { had: false } => phase.done("nothing was mounted"),
+        Quiesced::Busy { by } => phase.nothing(format!("busy: {}", render_holders(by).join(", "))),
+        Quiesced::Damaged { .. } | Quiesced::Failed { .. } => drop(phase),
+    }
+    Ok(quiesced)
+}
+
+/// That the box came to rest, or why not.
+///
+/// # Errors
+/// [`Kind::Guest`] when it is busy (nothing was touched then) or did not come to rest; [`Kind::Volume`] when its store
+/// has met errors (nothing was touched).
+pub fn judge(name: &BoxName, quiesced: Quiesced) -> Result<()> {
+    match quiesced {
+        Quiesced::Ended { .. } => Ok(()),
         Quiesced::Busy { by } => {
             Err(Error::new(Kind::Guest, format!("`{name}` is busy; nothing was touched"))
                 .details(render_holders(&by))

@@ -96,9 +96,19 @@ fn a_busy_box_is_not_taken_down() {
         "--force",
     ]);
     assert_eq!(env.status()["state"], "ready");
-    env.devbox(["down", "--force"]).ok();
-    work.wait().unwrap();
+    // What saves when it is asked to end has the time to. What does not end is ended.
+    let saves = "trap 'sleep 1; echo saved >~/saved; exit' TERM; while :; do sleep 0.1; done";
+    let mut saving = env.start(["run", "--", "bash", "-c", saves]);
+    let stubborn = "trap '' TERM HUP; while :; do sleep 0.2; done";
+    let mut staying = env.start(["run", "--", "bash", "-c", stubborn]);
+    until("both to work", || env.on_box("pgrep -c -f '[t]rap .* TERM'; :") == "2");
+    let down = env.devbox(["down", "--force", "--grace", "3s"]).ok();
+    down.says(&["warning: ending what is busy, in 3.0 s at most: ", "sleep 600", "what was not saved is lost"]);
+    for child in [&mut work, &mut saving, &mut staying] {
+        child.wait().unwrap();
+    }
     env.assert_nothing_runs();
+    assert_eq!(std::fs::read_to_string(env.volume().join("devbox/home/saved")).unwrap(), "saved\n");
 }
 
 /// A reboot comes back by itself, plain ssh works, and the keys of the launch do too.

@@ -6,11 +6,12 @@ use crate::cli::Down;
 use crate::commands::Context;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::guest::quiesce::quiesce;
+use crate::guest::quiesce::{Quiesced, judge, quiesce, render_holders};
 use crate::journal::Entry;
 use crate::plan::up::is_lost;
 use crate::provider::{Instance, InstanceStatus};
-use crate::ui::Answer;
+use crate::ssh::Guest;
+use crate::ui::{Answer, render_seconds};
 
 /// How long a box that is to be ended may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +43,7 @@ pub(super) async fn rest(
         Ok::<_, Error>(guest)
     };
     let (answers, failure) = match reached.await {
-        Ok(guest) => (true, quiesce(&guest, args.force, &cx.ui.events).await.err()),
+        Ok(guest) => (true, calm(cx, &guest, args).await.err()),
         Err(e) => (false, Some(e)),
     };
     let Some(e) = failure else { return Ok(()) };
@@ -66,4 +67,34 @@ pub(super) async fn rest(
     Err(Error::new(Kind::Guest, format!("`{name}` was not ended: it could not be brought to rest"))
         .caused_by(e)
         .hint(format!("`devbox down {name} --force` ends it all the same: what is not synced is lost")))
+}
+
+/// Brings a box that answers to rest. What is busy is left alone, unless the user says otherwise: then it is named,
+/// told, and given some time.
+async fn calm(cx: &Context, guest: &Guest, args: &Down) -> Result<()> {
+    let events = &cx.ui.events;
+    let name = &guest.name;
+    let first = quiesce(guest, None, events).await?;
+    let in_the_way = match &first {
+        Quiesced::Ended { .. } => return Ok(()),
+        Quiesced::Busy { by } => render_holders(by).join(", "),
+        Quiesced::Damaged { why } | Quiesced::Failed { why, .. } => why.clone(),
+    };
+    let busy = matches!(first, Quiesced::Busy { .. });
+    let agreed = args.force || {
+        // `-y` is no consent to a loss.
+        let ask = busy && !args.yes && cx.ui.can_ask();
+        let question = format!("`{name}` is busy: {in_the_way}. End it? What was not saved is lost.");
+        ask && cx.ui.confirm(&question).await == Answer::Yes
+    };
+    if !agreed {
+        return judge(name, first);
+    }
+    if busy {
+        let grace = render_seconds(args.grace.as_duration().as_secs_f64());
+        events.warn(format!(
+            "ending what is busy, in {grace} at most: {in_the_way}; what was not saved is lost"
+        ));
+    }
+    judge(name, quiesce(guest, Some(args.grace.as_duration()), events).await?)
 }

@@ -1,12 +1,13 @@
 #!/bin/bash
-# quiesce.sh [--force]: ends work on the box, unmounts home and store, syncs, gives the lease
-# back. Refuses, having touched nothing, while somebody uses them, unless told. Run as root.
+# quiesce.sh [SECONDS]: ends work on the box, unmounts home and store, syncs, gives the lease
+# back. Refuses, having touched nothing, while somebody uses them, or the store has met errors; but with SECONDS, what is
+# busy is told, asked to end, and ended after so long, and errors are no hindrance. Run as root.
 # Prints one JSON document: {"result":"ended","had":true} (`had`: whether home or store were mounted)
 # or {"result":"busy","by":[…]} or {"result":"failed",…}.
 STEP=quiesce
 . "${0%/*}/lib.sh"
 trap - ERR
-force=${1-}
+grace=${1-}
 home=$(getent passwd "$DEVBOX_USER" | cut -d: -f6)
 cd /
 
@@ -45,27 +46,42 @@ give_up() {
 
 had=false
 if mountpoint -q /nix || mountpoint -q "$home"; then had=true; fi
-if mountpoint -q /nix && ! why=$(store_health) && [[ $force != --force ]]; then
+if mountpoint -q /nix && ! why=$(store_health) && [[ -z $grace ]]; then
   printf '{"result":"damaged","why":%s}\n' "$(json "$why")"
   exit 0
 fi
 
 mapfile -t busy < <(holders)
-if ((${#busy[@]})) && [[ $force != --force ]]; then
+if ((${#busy[@]})) && [[ -z $grace ]]; then
   printf '{"result":"busy","by":%s}\n' "$(describe "${busy[@]}")"
   exit 0
 fi
-for signal in TERM KILL; do
-  ((${#busy[@]})) || break
-  for pid in "${busy[@]}"; do
-    kill -"$signal" "$pid" 2>/dev/null || continue # it ended by itself
-  done
-  for ((try = 0; try < 25; try++)); do
-    mapfile -t busy < <(holders)
-    ((${#busy[@]})) || break 2
+# Who is logged in hears of it, busy or not.
+echo "devbox: this box is brought to rest and ended now" | wall
+# Until nobody is busy any more; fails when the time is up.
+await_end() {
+  local until=$((SECONDS + $1))
+  while ((${#busy[@]})); do
+    ((SECONDS < until)) || return 1
     sleep 0.2
+    mapfile -t busy < <(holders)
   done
-done
+}
+if ((${#busy[@]})); then
+  for pid in "${busy[@]}"; do
+    signal=TERM
+    # An interactive shell ignores that, and heeds a hang-up.
+    ignored=$(sed -n 's/^SigIgn:\t//p' "/proc/$pid/status" 2>/dev/null) || continue # it ended by itself
+    ((0x${ignored:-0} & 1 << 14)) && signal=HUP
+    kill -"$signal" "$pid" 2>/dev/null || continue
+  done
+  if ! await_end "$grace"; then
+    for pid in "${busy[@]}"; do
+      kill -KILL "$pid" 2>/dev/null || continue
+    done
+    await_end 5 || give_up "these can't be ended"
+  fi
+fi
 
 systemctl stop devbox-nix-daemon.service || give_up "the Nix daemon did not stop"
 for mount in "$home" /nix; do
@@ -78,7 +94,7 @@ for mount in "$home" /nix; do
 done
 # Without its volume the box has nothing that outlives it.
 if mountpoint -q "$DEVBOX_VOLUME"; then
-  sync -f "$DEVBOX_VOLUME" || give_up "the volume did not sync"
+  timeout 120 sync -f "$DEVBOX_VOLUME" || give_up "the volume did not sync within two minutes"
 fi
 systemctl stop devbox.target devbox-home.service devbox-store.service || give_up "the units did not stop"
 printf '{"result":"ended","had":%s}\n' "$had"
