@@ -24,6 +24,8 @@ if [[ ${1-} == stop ]]; then
 fi
 
 take_lease
+# What is given up from here on was never mounted: nobody is to wait for it.
+trap 'mountpoint -q /nix || give_back' EXIT
 
 # Images that an interrupted mkfs left: nobody else makes one while we hold the lease.
 rm -f "$image".new.*
