@@ -121,7 +121,8 @@ fn a_preset_or_a_wait_that_can_not_be() {
         "did you mean `gh200`?",
         "`8xh100`",
     ]);
-    up(&["--preset", "GH_200"]).says(&["`--preset`: `gh_200` can't be a preset name", "for example `gh-200`"]);
+    up(&["--preset", "GH_200"])
+        .says(&["`--preset`: `gh_200` can't be a preset name", "for example `gh-200`"]);
     up(&["--wait-capacity", "soon"]).says(&["`--wait-capacity`: `soon` is not a duration", "hint:"]);
     up(&["--set", "presets.gh200.extends=gh200"])
         .says(&["`--set presets.gh200.extends`: the preset extends itself"]);

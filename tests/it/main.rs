@@ -19,3 +19,6 @@ mod sim_boxes;
 mod sim_stage;
 mod story;
 mod support;
+
+/// Far more than any step takes on a busy machine.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);
