@@ -52,7 +52,7 @@ partial=$guest.partial
 rm -rf --one-file-system "$partial"
 mkdir "$partial"
 # Like a cloud's images it has no Nix.
-debian "$partial/root" systemd-sysv,dbus,udev,kmod,openssh-server,cloud-init,sudo,iproute2,procps,e2fsprogs,zstd,mount,ca-certificates,nfs-common,linux-image-cloud-amd64
+debian "$partial/root" systemd-sysv,dbus,udev,kmod,openssh-server,cloud-init,sudo,iproute2,procps,e2fsprogs,zstd,mount,ca-certificates,nfs-common,xz-utils,linux-image-cloud-amd64
 cd "$partial/root"
 
 # An emulated processor is slow: what a box that lives for minutes does without is left out.
@@ -66,7 +66,9 @@ mask systemd-resolved.service systemd-timesyncd.service ssh.socket \
     e2scrub_all.timer e2scrub_reap.service systemd-firstboot.service getty.target serial-getty@ttyS0.service \
     dev-hugepages.mount dev-mqueue.mount sys-fs-fuse-connections.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
     rpcbind.service rpcbind.socket rpc-gssd.service rpc-statd-notify.service nfs-blkmap.service nfs-idmapd.service \
-    cloud-init-hotplugd.socket
+    sys-kernel-config.mount proc-sys-fs-binfmt_misc.automount systemd-binfmt.service modprobe@.service \
+    systemd-pstore.service systemd-udev-load-credentials.service systemd-update-utmp.service \
+    systemd-journal-flush.service systemd-networkd-persistent-storage.service cloud-init-hotplugd.socket
 ln -sf /usr/lib/systemd/system/multi-user.target etc/systemd/system/default.target
 
 # QEMU's own network: every guest is alone on it, with this machine as 10.0.2.2.
@@ -97,6 +99,8 @@ package_update: false
 package_upgrade: false
 growpart: {mode: 'off'}
 resize_rootfs: false
+cloud_config_modules: [set-passwords, runcmd]
+cloud_final_modules: [scripts-vendor, scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message]
 system_info:
   default_user:
     name: ubuntu
@@ -124,7 +128,11 @@ rm -rf var/lib/cloud/seed var/lib/cloud/instance var/lib/cloud/instances
 mkdir -p lambda/nfs nix
 touch etc/.updated var/.updated
 
-# The kernel has NVMe and ext4 built in, so it needs no initrd.
+# The kernel has NVMe and ext4 built in, so it needs no initrd. Its modules are unpacked here, where that is quick.
+chroot . find /usr/lib/modules -name '*.ko.xz' -exec unxz {} +
+for version in usr/lib/modules/*; do
+    chroot . depmod "${version##*/}"
+done
 cd "$partial"
 mv root/boot/vmlinuz-* kernel
 rm -f root/boot/initrd.img-*
