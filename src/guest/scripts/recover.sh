@@ -41,7 +41,9 @@ leftovers() {
 
 # throw_away PATH …: these, and what refers to them and is nothing without them. Sets `thrown`.
 throw_away() {
-  mapfile -t thrown < <(nix-store --query --referrers-closure "$@" | LC_ALL=C sort --unique)
+  local all
+  all=$(nix-store --query --referrers-closure "$@") || return
+  mapfile -t thrown < <(LC_ALL=C sort --unique <<<"$all")
   nix-store --delete --ignore-liveness "${thrown[@]}"
 }
 
