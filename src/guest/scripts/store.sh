@@ -91,6 +91,15 @@ if ((code >= 4)); then
 fi
 rm -f "$undo"
 ((code == 0)) || found="$found, repaired"
+# Longer than its filesystem by a block group and more: `store grow` was cut off, or could not do it in use.
+if ((have - want >= $(field 'Blocks per group') * $(field 'Block size'))); then
+  report running "growing the store image to $((have >> 20)) MiB"
+  if ! { e2fsck -f -p "$image" && resize2fs "$image"; } >"$run/fsck.log" 2>&1; then
+    found="$found, not grown: $(last_line "$run/fsck.log")"
+  else
+    found="$found, grown"
+  fi
+fi
 # nix.sh looks at what was written last where that did not end well, and at every store path after a repair.
 rm -f "$run/repaired" "$run/unclean"
 ((code == 0)) || : >"$run/repaired"
