@@ -19,5 +19,6 @@ mod sim;
 mod sim_api;
 mod sim_boxes;
 mod sim_stage;
+mod store;
 mod story;
 mod support;
