@@ -20,7 +20,10 @@ fsck() {
   code=0
   doing "e2fsck"
   e2fsck -f "$@" "$image" >"$run/fsck.log" 2>&1 || code=$?
-  mapfile -t fsck_said < <(sed -e "s|^$image: ||" -e '/^e2fsck [0-9]/d' -e '/^Pass [0-9]/d' -e '/^[[:space:]]*$/d' "$run/fsck.log" | sed -n 1,20p)
+  mapfile -t fsck_said < <(sed -e "s|^$image: ||" -e '/^e2fsck [0-9]/d' -e '/^Pass [0-9]/d' -e '/^[[:space:]]*$/d' "$run/fsck.log")
+  if ((${#fsck_said[@]} > 12)); then
+    fsck_said=("${fsck_said[@]:0:10}" "and $((${#fsck_said[@]} - 10)) lines more, in $run/fsck.log on the box")
+  fi
 }
 
 fsck_json=null kept=null
@@ -30,7 +33,8 @@ if ! mountpoint -q /nix; then
   lease_now
   undo=lease_over
   replayed=true
-  superblock "$image" || replayed=false
+  # What can't be read says nothing: e2fsck finds another copy of it.
+  superblock "$image" || doing "the superblock can't be read"
   [[ $(field 'Filesystem features') != *needs_recovery* ]] || replayed=false
   if [[ $repair != --repair ]]; then
     fsck -n
@@ -48,21 +52,24 @@ if ! mountpoint -q /nix; then
       '`devbox store snapshot --delete NAME` makes room on the volume; `devbox store list` shows what there is'
   # shellcheck disable=SC2016 # for people
   back='`devbox store restore '$kept'` brings it back as it was; `devbox store list` shows other snapshots'
-  want=$(($(field 'Block count') * $(field 'Block size')))
+  blocks=$(field 'Block count') block=$(field 'Block size')
+  want=$((${blocks:-0} * ${block:-0}))
   # What a truncated image has lost reads as zeros, so that the rest can be told from it.
   if (($(stat --format %s "$image") < want)); then
     truncate --size "$want" "$image"
   fi
   # What one round repairs may show more to the next.
-  for _ in 1 2 3; do
-    fsck -y
-    ((code == 1)) || break
+  first=() rounds=0
+  while fsck -y && ((code == 1 && rounds < 3)); do
+    ((rounds)) || first=("${fsck_said[@]}")
+    rounds=$((rounds + 1))
   done
   if ((code > 1)); then
     evidence=("${fsck_said[@]}")
     refuse volume "e2fsck can't repair the store image (exit status $code)" "$back"
   fi
-  fsck_json="{\"code\":$code,\"replayed\":true,\"said\":$(list "${fsck_said[@]}")}"
+  ((rounds)) || first=("${fsck_said[@]}")
+  fsck_json="{\"code\":$((rounds > 0)),\"replayed\":true,\"said\":$(list "${first[@]}")}"
   sync "$image"
   undo=
   lease_over

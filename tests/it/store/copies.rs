@@ -125,7 +125,7 @@ fn a_frozen_store_thaws() {
         env.on_box(&format!("sudo touch {file} >/dev/null 2>&1 & for n in $(seq 20); do test -e {file} && break; sleep 0.1; done; test -e {file} || echo frozen"))
     };
     assert_eq!(touch("/nix/while-frozen"), "frozen");
-    env.on_box("sudo pkill -KILL -f 'store-snapshot.sh take'");
+    env.on_box("sudo pkill -KILL -f '[s]tore-snapshot.sh take'");
     let run = crate::support::finish(child);
     assert_eq!(run.code, 5, "{}", run.stderr);
     until("the thaw", || touch("/nix/after") != "frozen");

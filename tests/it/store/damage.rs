@@ -56,7 +56,8 @@ fn a_damaged_path_is_named_and_brought_again() {
 /// choices. Asked to, it is copied, repaired, and what is left of it works.
 #[test]
 fn an_image_that_can_not_be_mounted() {
-    let env = TestEnv::new("versioned");
+    let mut env = TestEnv::new("versioned");
+    env.set("DEVBOX_VOLUME_STORE_SIZE", "512MiB");
     up(&env, "1.0");
     env.devbox(["store", "snapshot", "good"]).ok();
     env.devbox(["down"]).ok();

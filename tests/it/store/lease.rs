@@ -1,27 +1,7 @@
 //! Who waits for a store, and when it may be taken.
 
-use std::fs;
-use std::path::PathBuf;
-
-use crate::support::{TestEnv, host};
-
-/// A second volume that is the same folder: what no provider could tell apart.
-struct Twin(PathBuf);
-
-impl Twin {
-    fn of(env: &TestEnv) -> Self {
-        let twin = env.path("volumes/twin");
-        fs::create_dir_all(&twin).unwrap();
-        host("mount", &["--bind", env.volume().to_str().unwrap(), twin.to_str().unwrap()]);
-        Self(twin)
-    }
-}
-
-impl Drop for Twin {
-    fn drop(&mut self) {
-        host("umount", &["--lazy", self.0.to_str().unwrap()]);
-    }
-}
+use crate::lease::Twin;
+use crate::support::TestEnv;
 
 /// A living holder keeps its store, whatever one says; one that is gone loses it when one says so.
 #[test]
