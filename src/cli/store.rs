@@ -82,7 +82,7 @@ pub enum StoreWork {
     /// A box takes over the lease of one that is gone as soon as `up` has asked the provider. This is for what it
     /// can't tell.
     Unlock {
-        /// The holder is certainly gone: take its lease. Not while the provider says that it lives
+        /// Take the lease of a holder that is certainly gone; refused while the provider says that it lives
         #[arg(long)]
         force: bool,
     },
