@@ -1,4 +1,4 @@
-//! `devbox store snapshot`, `list` and `restore`: copies of the store.
+//! `devbox store snapshot` and `list`: copies of the store.
 
 use std::time::Duration;
 
@@ -7,19 +7,17 @@ use serde_json::json;
 use super::words::{bytes, current, minute};
 use super::{at_hand, at_work};
 use crate::commands::Context;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::events::{Level, Phase};
-use crate::guest::store::answers::{Deleted, Listed, Restored, Snapshot, Taken, read_snapshot};
+use crate::guest::store::answers::{Deleted, Listed, Snapshot, Taken, read_snapshot};
 use crate::guest::store::{Work, ask};
-use crate::journal::Entry;
 use crate::names::SnapshotName;
-use crate::ui::Answer;
+use crate::ssh::Guest;
+use crate::ui::card::{Card, render_cards};
 use crate::ui::table::{Cell, Column, render_table};
 
 /// How long the store may be frozen for a copy, and how long a copy may take.
 const COPY: Duration = Duration::from_secs(3600);
-/// How long going back may take: a copy, and the units down and up again.
-const RESTORE: Duration = Duration::from_secs(2 * 3600);
 /// How long to list and to delete may take.
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -39,7 +37,8 @@ pub(super) async fn take(cx: &Context, name: Option<&str>, snapshot: Option<&str
             "box": name, "snapshot": snapshot, "whole": whole, "milliseconds": milliseconds, "volume-free": free,
         }));
     } else {
-        cx.ui.data(&format!("{}\n", render_taken(&snapshot, milliseconds, free)));
+        let card = card(&snapshot, milliseconds, free);
+        cx.ui.data(&render_cards(&[card], cx.ui.columns()));
     }
     if !whole {
         cx.ui.events.warn("the filesystem of the store is damaged, and so is that of its copy");
@@ -52,14 +51,20 @@ pub(super) async fn take(cx: &Context, name: Option<&str>, snapshot: Option<&str
     Ok(())
 }
 
-fn render_taken(snapshot: &Snapshot, milliseconds: u64, free: u64) -> String {
+fn card(snapshot: &Snapshot, milliseconds: u64, free: u64) -> Card {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a copy")]
     let seconds = crate::ui::render_seconds(milliseconds as f64 / 1000.0);
-    let how = match snapshot.how.as_deref() {
-        Some("reflink") => format!("a clone made in {seconds}, which shares what does not change"),
-        _ => format!("a sparse copy made in {seconds}"),
-    };
-    format!("{}: {} on the volume, {how}; {} free there", snapshot.name, bytes(snapshot.real), bytes(free))
+    let mut card = Card::new(&format!("snapshot {}", snapshot.name));
+    card.line("takes", format!("{} on the volume, which has {} free", bytes(snapshot.real), bytes(free)));
+    card.line(
+        "how",
+        match snapshot.how.as_deref() {
+            Some("reflink") => format!("a clone made in {seconds}: it shares what does not change"),
+            _ => format!("a sparse copy made in {seconds}"),
+        },
+    );
+    card.lines("current in it", snapshot.environments.iter().map(current));
+    card
 }
 
 /// Runs `devbox store snapshot --delete`.
@@ -83,10 +88,11 @@ pub(super) async fn delete(cx: &Context, name: Option<&str>, snapshot: &str) -> 
 }
 
 const COLUMNS: &[Column] = &[
-    Column::new("SNAPSHOT").flexible(20),
+    // To be typed, so it is whole where that can be.
+    Column::new("SNAPSHOT").flexible(31),
     Column::new("MADE"),
     Column::new("TAKES").right(),
-    Column::new("CURRENT IN IT").flexible(16).optional(1),
+    Column::new("CURRENT IN IT").flexible(18).optional(1),
     Column::new("TAKEN BY").flexible(10).optional(2),
     Column::new("HOW").optional(3),
 ];
@@ -94,12 +100,10 @@ const COLUMNS: &[Column] = &[
 /// Runs `devbox store list`.
 pub(super) async fn list(cx: &Context, name: Option<&str>) -> Result<()> {
     let (entry, guest) = at_hand(cx, name).await?;
-    let listed: Listed = ask(&guest, &Work::new("store-snapshot", LOOK).arg("list"), None).await?;
-    let mut snapshots: Vec<Snapshot> = listed.snapshots.into_iter().map(read_snapshot).collect();
-    snapshots.sort_by(|a, b| (a.made, &a.name).cmp(&(b.made, &b.name)));
+    let (snapshots, free) = all(&guest).await?;
     if cx.ui.is_json() {
         cx.ui.document(&json!({
-            "box": entry.name, "system": entry.system, "snapshots": snapshots, "volume-free": listed.free,
+            "box": entry.name, "system": entry.system, "snapshots": snapshots, "volume-free": free,
         }));
     } else if snapshots.is_empty() {
         cx.ui.events.info(format!("there are no snapshots of the {} store", entry.system));
@@ -112,13 +116,9 @@ pub(super) async fn list(cx: &Context, name: Option<&str>) -> Result<()> {
 
 fn table(snapshots: &[Snapshot], width: usize) -> String {
     let row = |s: &Snapshot| -> Vec<Cell> {
-        let taken_by = match (s.why.as_deref(), s.taken_by.as_deref()) {
-            (Some("asked") | None, taken_by) => taken_by.unwrap_or_default().to_owned(),
-            (Some(why), taken_by) => format!("{}, {}", taken_by.unwrap_or_default(), why.replace('-', " ")),
-        };
         let how = match s.how.as_deref() {
             Some("reflink") => "clone",
-            Some("rename") => "the image itself",
+            Some("rename") => "moved",
             other => other.unwrap_or_default(),
         };
         vec![
@@ -126,58 +126,51 @@ fn table(snapshots: &[Snapshot], width: usize) -> String {
             minute(s.made).into(),
             bytes(s.real).into(),
             s.environments.iter().map(current).collect::<Vec<_>>().into(),
-            taken_by.into(),
+            s.taken_by.clone().unwrap_or_default().into(),
             how.into(),
         ]
     };
     render_table(COLUMNS, &snapshots.iter().map(row).collect::<Vec<_>>(), width)
 }
 
-/// Runs `devbox store restore`.
-pub(super) async fn restore(cx: &Context, name: Option<&str>, snapshot: &str, discard: bool) -> Result<()> {
-    let snapshot: SnapshotName = snapshot.parse()?;
-    let at = at_work(cx, name, "store restore").await?;
-    let entry = &at.entry;
-    let fate = if discard {
-        "The store of now is thrown away"
-    } else {
-        "The store of now stays on the volume, as a snapshot"
-    };
-    let question =
-        format!("Put the snapshot `{snapshot}` in the place of the store of `{}`? {fate}.", entry.name);
-    match cx.ui.confirm(&question).await {
-        Answer::Yes => {}
-        Answer::No => return Err(Error::new(Kind::Failed, "nothing was changed")),
-        Answer::Nobody => {
-            let typed = if discard { " --discard-current" } else { "" };
-            return Err(Error::new(
-                Kind::Usage,
-                format!("the store of `{}` would be replaced by the snapshot `{snapshot}`", entry.name),
-            )
-            .hint(format!("`devbox store restore {snapshot}{typed} -y` does it")));
-        }
+/// All snapshots that a box has, oldest first, and the bytes free on its volume.
+pub(super) async fn all(guest: &Guest) -> Result<(Vec<Snapshot>, u64)> {
+    let listed: Listed = ask(guest, &Work::new("store-snapshot", LOOK).arg("list"), None).await?;
+    let mut snapshots: Vec<Snapshot> = listed.snapshots.into_iter().map(read_snapshot).collect();
+    snapshots.sort_by(|a, b| (a.made, &a.name).cmp(&(b.made, &b.name)));
+    Ok((snapshots, listed.free))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::store::answers::RawSnapshot;
+
+    fn snapshot(name: &str, made: &str, why: &str, how: &str) -> Snapshot {
+        let about = format!(
+            r#"{{"made":"{made}","why":"{why}","box":"hello","how":"{how}","environments":[
+                {{"project":"hello","generation":3,"environment":"/nix/store/x","fingerprint":"2be80df48331aaaa"}},
+                {{"project":"other-project","generation":12,"environment":"/nix/store/y","fingerprint":""}}]}}"#
+        );
+        read_snapshot(RawSnapshot {
+            name: name.into(),
+            size: 100 << 30,
+            real: 9 << 30,
+            made: 0,
+            about: Some(about),
+        })
     }
-    let phase = cx.ui.events.phase(Phase::Restore);
-    let work = Work::new("store-restore", RESTORE).arg(snapshot.as_str()).maybe(discard.then_some("discard"));
-    let restored: Restored = ask(&at.guest, &work, Some(&phase)).await?;
-    phase.done(restored.name.clone());
-    let now = restored.environments.iter().find(|e| e.project == entry.project.as_str());
-    let entry = Entry { fingerprint: now.and_then(|e| e.fingerprint.clone()), ..entry.clone() };
-    cx.journal.write(&entry)?;
-    if cx.ui.is_json() {
-        cx.ui.document(&json!({"box": entry.name, "restore": restored}));
-        return Ok(());
+
+    #[test]
+    fn what_is_seen() {
+        let all = [
+            snapshot("before-the-experiment", "2026-01-02T03:04:05Z", "asked", "reflink"),
+            snapshot("before-repair-20260103-030405", "2026-01-03T03:04:05Z", "before-repair", "copy"),
+            snapshot("before-restore-20260104-030405", "2026-01-04T03:04:05Z", "before-restore", "rename"),
+            read_snapshot(RawSnapshot { name: "found".into(), size: 1, real: 1, made: 0, about: None }),
+        ];
+        let cards = [card(&all[0], 12, 1 << 42), card(&all[1], 71_300, 0)];
+        let tables = [60, 80, 120].map(|width| format!("--- {width}\n{}", table(&all, width)));
+        insta::assert_snapshot!(render_cards(&cards, 80) + &tables.concat());
     }
-    let all: Vec<_> = restored.environments.iter().map(current).collect();
-    let all = if all.is_empty() { "nothing".to_owned() } else { all.join(", ") };
-    cx.ui.data(&format!("current: {all}\n"));
-    match &restored.kept {
-        Some(kept) => cx.ui.events.info(format!("the store of before is the snapshot `{kept}`")),
-        None => cx.ui.events.info("nothing is left of the store of before"),
-    }
-    cx.ui.events.note(
-        Level::Hint,
-        "`devbox store check` looks at every store path; `devbox up` makes the environment of the flake current again",
-    );
-    Ok(())
 }

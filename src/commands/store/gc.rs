@@ -56,10 +56,8 @@ fn card(name: &str, keep: u32, collected: &Collected) -> Card {
     let nothing_refers = if collected.paths == 0 {
         "nothing: every store path belongs to something that stays".to_owned()
     } else {
-        format!(
-            "{paths} ({}) that nothing else refers to, what was built without a GC root too",
-            bytes(collected.bytes)
-        )
+        let size = bytes(collected.bytes);
+        format!("{paths} ({size}): all that nothing refers to, also what was built without a GC root")
     };
     card.line(if done { "gone" } else { "would go" }, nothing_refers);
     match collected.after {

@@ -4,6 +4,7 @@ mod check;
 mod copies;
 mod gc;
 mod grow;
+mod restore;
 mod status;
 mod unlock;
 mod words;
@@ -30,7 +31,7 @@ pub async fn run(cx: &Context, args: &Store) -> Result<()> {
         StoreWork::Snapshot { delete: Some(snapshot), .. } => copies::delete(cx, name, snapshot).await,
         StoreWork::Snapshot { snapshot, .. } => copies::take(cx, name, snapshot.as_deref()).await,
         StoreWork::Restore { snapshot, discard_current, .. } => {
-            copies::restore(cx, name, snapshot, *discard_current).await
+            restore::run(cx, name, snapshot, *discard_current).await
         }
         StoreWork::List => copies::list(cx, name).await,
         StoreWork::Unlock { force } => unlock::run(cx, name, *force).await,

@@ -226,9 +226,7 @@ fn card(document: &Document) -> Card {
         card.line("size", format!("{}, {} used, {} free", bytes(f.size), bytes(f.used), bytes(f.free)));
     }
     if let Some(image) = image {
-        let promises =
-            if filesystem.is_some() { String::new() } else { format!(" of {}", bytes(image.size)) };
-        card.line("takes", format!("{}{promises} on the volume", bytes(image.real)));
+        card.line("takes", format!("{} of {} on the volume", bytes(image.real), bytes(image.size)));
     }
     card.line(
         "volume",

@@ -1,5 +1,7 @@
 //! The words that the store commands share. Pure.
 
+use std::cmp::Ordering;
+
 use indicatif::BinaryBytes;
 use jiff::Timestamp;
 
@@ -19,9 +21,9 @@ pub(super) fn minute(time: Timestamp) -> String {
 pub(super) fn before_and_after(before: u64, after: u64) -> String {
     let (was, is) = (bytes(before), bytes(after));
     match before.cmp(&after) {
-        std::cmp::Ordering::Greater => format!("{was} before, {is} now: {} freed", bytes(before - after)),
-        std::cmp::Ordering::Equal => format!("{is}, as before"),
-        std::cmp::Ordering::Less => format!("{was} before, {is} now: {} more", bytes(after - before)),
+        _ if was == is => format!("{is}, as before"),
+        Ordering::Less => format!("{was} before, {is} now: {} more", bytes(after - before)),
+        _ => format!("{was} before, {is} now: {} freed", bytes(before - after)),
     }
 }
 

@@ -17,21 +17,22 @@ while read -r of number to; do
   made=$(manifest_of "$project" "$number" "$to" | sed -n 's/.*"made":"\([^"]*\)".*/\1/p')
   mark=
   [[ $number != "$before" ]] || mark=', current'
+  [[ -z $made ]] || made="$(date -u --date="$made" '+%F %H:%M') UTC"
   evidence+=("generation $number: ${made:-made at an unknown time}$mark")
 done <<<"$all"
 # shellcheck disable=SC2016 # for people
-((${#numbers[@]})) || refuse usage "\`$project\` has no generation in this store" '`devbox up` makes one'
+((${#numbers[@]})) || refuse usage "there is no generation of the project \`$project\` in this store" '`devbox up` makes one'
 if [[ -z $wanted ]]; then
   for number in "${numbers[@]}"; do
     ((number >= before)) || wanted=$number
   done
-  [[ -n $wanted ]] || refuse usage "\`$project\` has no generation before its current one, $before"
+  [[ -n $wanted ]] || refuse usage "there is no generation before the current one of the project \`$project\`, $before"
 fi
 while read -r of number to; do
   [[ "$of $number" != "$project $wanted" ]] || path=$to
 done <<<"$all"
 # shellcheck disable=SC2016 # for people
-[[ -n $path ]] || refuse usage "\`$project\` has no generation $wanted" '`devbox rollback N` takes one of these'
+[[ -n $path ]] || refuse usage "there is no generation $wanted of the project \`$project\`" '`devbox rollback N` takes one of these'
 evidence=()
 
 # Before anything changes: it must be what it was.

@@ -21,7 +21,7 @@ fn there_and_back_again() {
     env.devbox(["store", "snapshot", "one"]).code(2).says(&["there is a snapshot `one` already", "--delete"]);
     // Without a name, by the time.
     let unnamed = env.devbox(["store", "snapshot"]).ok().stdout;
-    assert!(unnamed.starts_with("20"), "{unnamed}");
+    assert!(unnamed.starts_with("snapshot 20"), "{unnamed}");
 
     let second = up(&env, "2.0");
     env.devbox(["store", "restore", "two", "-y"])

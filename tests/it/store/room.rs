@@ -46,7 +46,7 @@ fn garbage_goes_and_the_volume_shrinks() {
     assert_eq!(left, "2");
     let manifests = env.volume().join(format!("devbox/generations/{}-linux/big", std::env::consts::ARCH));
     assert_eq!(fs::read_dir(manifests).unwrap().count(), 2);
-    env.devbox(["rollback", "2"]).code(2).says(&["has no generation 2"]);
+    env.devbox(["rollback", "2"]).code(2).says(&["there is no generation 2"]);
     env.devbox(["run", "--", "true"]).ok();
     env.devbox(["store", "gc", "--keep", "1"]).ok().says(&["0 store paths"]);
     env.devbox(["store", "check"]).ok();
