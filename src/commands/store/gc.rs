@@ -40,7 +40,21 @@ pub(super) async fn run(cx: &Context, name: Option<&str>, keep: u32, dry_run: bo
             collected.untrimmed
         ));
     }
+    if kept_by_snapshots(&collected) {
+        cx.ui.events.note(
+            Level::Hint,
+            "the snapshots keep what is gone from the store: `devbox store list`, `devbox store snapshot --delete NAME`",
+        );
+    }
     Ok(())
+}
+
+/// Whether most of what the image gave back is not free, for its snapshots share it. Pure.
+fn kept_by_snapshots(collected: &Collected) -> bool {
+    let Some(after) = collected.after else { return false };
+    let given_back = collected.before.volume.saturating_sub(after.volume);
+    let free = after.free.saturating_sub(collected.before.free);
+    collected.snapshots > 0 && given_back > 64 << 20 && free < given_back / 2
 }
 
 fn card(name: &str, keep: u32, collected: &Collected) -> Card {
@@ -64,10 +78,15 @@ fn card(name: &str, keep: u32, collected: &Collected) -> Card {
         Some(after) => {
             card.line("in the store", before_and_after(collected.before.store, after.store));
             card.line("on the volume", before_and_after(collected.before.volume, after.volume));
+            card.line(
+                "free there",
+                format!("{} before, {} now", bytes(collected.before.free), bytes(after.free)),
+            );
         }
         None => {
             card.line("in the store", bytes(collected.before.store));
             card.line("on the volume", bytes(collected.before.volume));
+            card.line("free there", bytes(collected.before.free));
         }
     }
     card
@@ -89,9 +108,12 @@ mod tests {
             bytes: 3 << 30,
             trimmed: Some(5 << 30),
             untrimmed: String::new(),
-            before: Room { store: 9 << 30, volume: 12 << 30 },
-            after: Some(Room { store: 6 << 30, volume: 7 << 30 }),
+            snapshots: 1,
+            before: Room { store: 9 << 30, volume: 12 << 30, free: 1 << 40 },
+            after: Some(Room { store: 6 << 30, volume: 7 << 30, free: 1 << 40 }),
         };
+        assert!(kept_by_snapshots(&collected));
+        assert!(!kept_by_snapshots(&Collected { snapshots: 0, ..collected.clone() }));
         let done = card("hello", 3, &collected);
         collected.after = None;
         let dry = card("hello", 3, &collected);

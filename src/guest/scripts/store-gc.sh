@@ -66,11 +66,11 @@ if [[ -n $dead ]]; then
   bytes=$(xargs nix-store --query --size <<<"$dead" | awk '{ sum += $1 } END { printf "%d", sum }')
 fi
 
-# room: what the store takes in its filesystem, and on the volume.
+# room: what the store takes in its filesystem, and on the volume; what that has free.
 room() {
   sync -f /nix
   sync -f "$DEVBOX_VOLUME"
-  printf '{"store":%d,"volume":%d}' "$(df_of used /nix)" "$(real_size "$image")"
+  printf '{"store":%d,"volume":%d,"free":%d}' "$(df_of used /nix)" "$(real_size "$image")" "$(df_of avail "$DEVBOX_VOLUME")"
 }
 before=$(room)
 if [[ $dry == dry ]]; then
@@ -128,9 +128,14 @@ else
   untrimmed=$(last_line "$err")
 fi
 after=$(room)
+# They keep what the image no longer has.
+snapshots=0
+for file in "$DEVBOX_VOLUME/devbox/snapshots/$DEVBOX_SYSTEM"/*.img; do
+  [[ ! -e $file ]] || snapshots=$((snapshots + 1))
+done
 answer=$(
-  printf '{"result":"done","rolled":[%s],"paths":%d,"bytes":%d,"scripts":%d,"trimmed":%s,"untrimmed":%s,' \
-    "$rolled_json" "$((doomed - left))" "$bytes" "$scripts" "${trimmed:-null}" "$(json "$untrimmed")"
+  printf '{"result":"done","rolled":[%s],"paths":%d,"bytes":%d,"scripts":%d,"trimmed":%s,"untrimmed":%s,"snapshots":%d,' \
+    "$rolled_json" "$((doomed - left))" "$bytes" "$scripts" "${trimmed:-null}" "$(json "$untrimmed")" "$snapshots"
   printf '"before":%s,"after":%s}' "$before" "$after"
 )
 tell "$answer"

@@ -21,6 +21,8 @@ pub struct Room {
     pub store: u64,
     /// On the volume.
     pub volume: u64,
+    /// What the volume has free.
+    pub free: u64,
 }
 
 /// The answer of `store-gc.sh`.
@@ -38,6 +40,9 @@ pub struct Collected {
     /// Why it was not trimmed; empty where it was.
     #[serde(default)]
     pub untrimmed: String,
+    /// How many snapshots there are.
+    #[serde(default)]
+    pub snapshots: u64,
     /// What the store took.
     pub before: Room,
     /// What it takes now; nothing where nothing was done.

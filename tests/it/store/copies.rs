@@ -150,3 +150,29 @@ fn no_room_for_a_copy() {
     env.devbox(["down"]).ok();
     drop(disk);
 }
+
+/// Power that goes while a copy is under way costs the copy alone.
+#[test]
+fn a_restore_that_loses_its_power() {
+    let env = TestEnv::new("versioned");
+    up(&env, "1.0");
+    env.devbox(["store", "snapshot", "one"]).ok();
+    up(&env, "2.0");
+    let slow = "#!/bin/sh\nfor to; do :; done\necho half >$to\nsleep 600\n";
+    env.on_box(&format!(
+        "printf '%s' '{slow}' | sudo tee /usr/local/sbin/cp >/dev/null; sudo chmod +x /usr/local/sbin/cp"
+    ));
+    let child = env.start(["store", "restore", "one", "-y"]);
+    let stores = || fs::read_dir(env.image().parent().unwrap()).unwrap();
+    let halves =
+        || stores().filter(|f| f.as_ref().unwrap().path().to_string_lossy().contains(".new.")).count();
+    until("the copy to begin", || halves() == 1);
+    env.pull_the_plug();
+    crate::support::finish(child);
+    assert_eq!(env.devbox(["up", "-y", "--json"]).ok().result()["copied-paths"], 0);
+    assert_eq!((shown_version(&env).as_str(), halves()), ("2.0", 0));
+    assert_eq!(snapshots(&env), ["one"]);
+    env.devbox(["store", "restore", "one", "-y"]).ok();
+    assert_eq!(shown_version(&env), "1.0");
+    env.devbox(["down"]).ok();
+}
