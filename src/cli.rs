@@ -1,11 +1,15 @@
 //! The command line. The doc comments are the manual.
 
+mod store;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::layer::Assignment;
 use crate::ui::ColorChoice;
+
+pub use store::{Rollback, Store, StoreWork};
 
 /// Rent a GPU box that feels like your own laptop.
 ///
@@ -82,6 +86,8 @@ pub enum Command {
     Status(Status),
     List(List),
     Wait(Wait),
+    Rollback(Rollback),
+    Store(Store),
     Config(Config),
     Doctor(Doctor),
     Completions(Completions),

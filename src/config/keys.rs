@@ -159,6 +159,15 @@ pub static KEYS: &[Key] = &[
         doc: "The size of the image behind `/nix` when it is made. It is sparse: it takes what is in it.",
     },
     Key {
+        path: "volume.lease",
+        shape: Shape::OneOf(&["auto", "flock", "text"]),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("auto"),
+        example: r#""auto""#,
+        doc: "What keeps a second box from writing the image: a lock, where the volume's filesystem carries locks between \
+              hosts, else a file that no box takes from another by itself. `auto` looks at the filesystem.",
+    },
+    Key {
         path: "caches.substituters",
         shape: Shape::Caches,
         scope: Scope::Anyone,

@@ -67,7 +67,7 @@ fn the_way_out_for_unknown_names() {
     assert_eq!(hint("[volumes]\nname = 'x'"), "did you mean `[volume]`?");
     assert_eq!(hint("enviroment = 'x'"), "did you mean `[environment]`?");
     assert_eq!(hint("\"volume.name\" = 'x'"), "`name` belongs to `[volume]`");
-    assert_eq!(hint("[volume]\nfrobnicate = 1"), "`[volume]` knows `name`, `store-size`");
+    assert_eq!(hint("[volume]\nfrobnicate = 1"), "`[volume]` knows `name`, `store-size`, `lease`");
     assert_eq!(
         hint("[frobnicate]\nx = 1"),
         "the tables are `[environment]`, `[box]`, `[capacity]`, `[volume]`, `[caches]`, `[ssh]`, `[lambda]`, `[local]`, `[presets.NAME]`"

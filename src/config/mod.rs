@@ -157,6 +157,8 @@ pub struct Volume {
     pub name: VolumeName,
     /// Size of the store image when it is made.
     pub store_size: Size,
+    /// What the lease of the image is kept by: `auto`, `flock` or `text`.
+    pub lease: String,
 }
 
 /// `[caches]`: for the box only.
@@ -354,7 +356,11 @@ impl Typed<'_> {
                 settle_time: self.span("lambda.settle-time")?,
             },
             presets,
-            volume: Volume { name: self.one("volume.name")?, store_size: self.one("volume.store-size")? },
+            volume: Volume {
+                name: self.one("volume.name")?,
+                store_size: self.one("volume.store-size")?,
+                lease: self.one("volume.lease")?,
+            },
             caches: Caches {
                 substituters: self.many("caches.substituters"),
                 trusted_public_keys: self.many("caches.trusted-public-keys"),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::events::{Events, Phase, Unit};
+use crate::names::LaunchId;
 use crate::process::Cmd;
 use crate::ssh::{Guest, argv};
 
@@ -39,6 +40,9 @@ pub struct Step {
     /// The way out of a failure; may be empty.
     #[serde(default)]
     pub hint: String,
+    /// The launch of the box that is waited for, if one is.
+    #[serde(default)]
+    pub holder: String,
 }
 
 /// `/run/devbox/status.json`.
@@ -52,6 +56,12 @@ impl Status {
     /// The step that was given up, if any.
     pub fn failed(&self) -> Option<&Step> {
         self.steps.iter().find(|s| s.state == StepState::Failed)
+    }
+
+    /// The launch that has the store image, where this box waits for it.
+    pub fn waits_for(&self) -> Option<LaunchId> {
+        let waiting = |s: &&Step| s.state == StepState::Running && !s.holder.is_empty();
+        self.steps.iter().find(waiting)?.holder.parse().ok()
     }
 
     fn all_done(&self) -> bool {
@@ -74,7 +84,7 @@ pub fn failed_step(name: &str, step: &Step) -> Error {
 }
 
 /// Waits until the box has volume, store, home and Nix. With `again`, a step that was given up
-/// earlier is tried once more first.
+/// earlier is tried once more first. `holder` is told which launch has the store image while this box waits for it.
 ///
 /// # Errors
 /// [`Kind::Volume`] or [`Kind::Guest`], naming the step that failed, or the time that is up. The box
@@ -84,6 +94,7 @@ pub async fn wait_until_set_up(
     again: bool,
     patience: Duration,
     events: &Events,
+    holder: impl Fn(Option<LaunchId>),
 ) -> Result<()> {
     let phase = events.phase(Phase::Bootstrap);
     let seconds = patience.as_secs().to_string();
@@ -113,6 +124,7 @@ pub async fn wait_until_set_up(
                     let detail = format!("{}: {}", step.step, step.detail);
                     phase.progress(done as u64, STEPS.len() as u64, Unit::Items, detail);
                 }
+                holder(now.waits_for());
                 status = now;
             },
             |_| {},
@@ -163,6 +175,7 @@ mod tests {
                     state: StepState::Done,
                     detail: String::new(),
                     hint: String::new(),
+                    holder: String::new(),
                 })
                 .collect(),
         };

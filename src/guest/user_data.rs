@@ -15,6 +15,10 @@ use crate::ssh::keys::HostKey;
 /// The most that Lambda takes (OpenAPI document 1.8.3, `user_data`), in bytes.
 pub const MOST: usize = 1_000_000;
 
+/// How long a box waits for a store image that another has: a filesystem may take minutes to notice that its holder is
+/// gone (local-box.md). Where the holder lives, `up` says so long before.
+const LEASE_WAIT: Duration = Duration::from_secs(600);
+
 /// The user that images come with.
 pub const USER: &str = "ubuntu";
 
@@ -35,6 +39,8 @@ pub struct UserData<'a> {
     pub mount_point: &'a str,
     /// How long the volume may take to appear.
     pub volume_wait: Duration,
+    /// What the lease is kept by: `auto`, `flock` or `text`.
+    pub lease: &'a str,
     /// The size of a new StoreImage in bytes.
     pub store_size: u64,
     /// Where the box may substitute from.
@@ -50,11 +56,14 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 14] = scripts![
+const SCRIPTS: [(&str, &str); 27] = scripts![
     "lib.sh",
     "volume.sh",
+    "lease.sh",
+    "grant.sh",
     "store.sh",
     "home.sh",
+    "recover.sh",
     "nix.sh",
     "nix-daemon.sh",
     "facts.sh",
@@ -64,6 +73,16 @@ const SCRIPTS: [(&str, &str); 14] = scripts![
     "shell.sh",
     "enter.sh",
     "quiesce.sh",
+    "work.sh",
+    "copies.sh",
+    "thaw.sh",
+    "store-status.sh",
+    "store-gc.sh",
+    "store-grow.sh",
+    "store-check.sh",
+    "store-snapshot.sh",
+    "store-restore.sh",
+    "rollback.sh",
     "start.sh",
 ];
 const UNITS: [(&str, &str); 6] = units![
@@ -163,7 +182,8 @@ fn render_box_env(data: &UserData<'_>) -> String {
     set("DEVBOX_USER", USER.to_owned());
     set("DEVBOX_VOLUME", data.mount_point.to_owned());
     set("DEVBOX_VOLUME_WAIT", data.volume_wait.as_secs().to_string());
-    set("DEVBOX_LEASE_WAIT", "60".to_owned());
+    set("DEVBOX_LEASE", data.lease.to_owned());
+    set("DEVBOX_LEASE_WAIT", LEASE_WAIT.as_secs().to_string());
     set("DEVBOX_STORE_SIZE", data.store_size.to_string());
     text
 }
@@ -199,6 +219,7 @@ mod tests {
             authorized_keys: &["ssh-ed25519 AAAA".into()],
             mount_point: "/lambda/nfs/devbox",
             volume_wait: Duration::from_secs(120),
+            lease: "auto",
             store_size,
             substituters: &["https://cache.nixos.org".into()],
             trusted_public_keys: &["k-1:x".into(), "k-2:y".into()],
@@ -245,7 +266,8 @@ mod tests {
         DEVBOX_USER=ubuntu
         DEVBOX_VOLUME=/lambda/nfs/devbox
         DEVBOX_VOLUME_WAIT=120
-        DEVBOX_LEASE_WAIT=60
+        DEVBOX_LEASE=auto
+        DEVBOX_LEASE_WAIT=600
         DEVBOX_STORE_SIZE=1073741824
         ");
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 use crate::journal::Entry;
-use crate::names::{BoxName, VolumeName};
+use crate::names::{BoxName, LaunchId, VolumeName, shown};
 use crate::plan::placement::matches;
 use crate::provider::{Instance, InstanceStatus};
 
@@ -205,6 +205,46 @@ fn refuse_another(wanted: &Wanted, instance: &Instance, entry: &Entry) -> Result
     };
     Err(Error::new(Kind::Usage, format!("`{name}` is up and {changed}"))
         .hint(format!("`devbox down {name}` first; home and environment stay on their volume")))
+}
+
+/// What is known of the box that has a store image.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Holder {
+    /// It may write it.
+    Lives(Box<Instance>),
+    /// It is on its way down, and may still write.
+    IsEnding,
+    /// It is certain that it can't write any more.
+    IsGone,
+}
+
+/// Whether the launch that holds a store image can still write it, by all instances of the account.
+pub fn plan_holder(holder: LaunchId, instances: &[Instance]) -> Holder {
+    match instances.iter().find(|i| i.launch == Some(holder)) {
+        None => Holder::IsGone,
+        Some(i) => match i.status {
+            InstanceStatus::Terminated | InstanceStatus::Dead => Holder::IsGone,
+            InstanceStatus::Terminating | InstanceStatus::Preempted => Holder::IsEnding,
+            _ => Holder::Lives(Box::new(i.clone())),
+        },
+    }
+}
+
+/// The error where a living box has what another wants.
+pub fn in_use(holder: &Instance) -> Error {
+    Error::new(
+        Kind::Volume,
+        format!(
+            "the store image is in use by the box `{}` ({}, {})",
+            shown(&holder.name),
+            holder.id,
+            holder.status
+        ),
+    )
+    .hint(format!(
+        "`devbox down {}` frees it; or give this box another volume: `volume.name`",
+        shown(&holder.name)
+    ))
 }
 
 /// The wanted volumes that no living box of ours has.

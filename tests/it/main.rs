@@ -11,12 +11,15 @@ mod lambda;
 mod lambda_answers;
 mod lambda_faults;
 mod lambda_stage;
+mod lease;
 mod local_provider;
+mod power_loss;
 #[path = "../sim/mod.rs"]
 mod sim;
 mod sim_api;
 mod sim_boxes;
 mod sim_stage;
+mod store;
 mod story;
 mod support;
 

@@ -194,6 +194,7 @@ impl Story<'_> {
             authorized_keys: std::slice::from_ref(&kit.login.public),
             mount_point: &volume.mount_point,
             volume_wait: self.provider.volume_wait(),
+            lease: &self.config.volume.lease,
             store_size: self.config.volume.store_size.as_bytes(),
             substituters: &self.config.caches.substituters,
             trusted_public_keys: &trusted,

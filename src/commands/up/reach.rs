@@ -2,18 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::choose::Sites;
 use super::{BoxUp, Story};
 use crate::commands::whereabouts::{still_there, unsettled};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, ignore};
 use crate::events::Phase;
 use crate::guest::facts::Facts;
-use crate::guest::{bootstrap, facts, seed};
+use crate::guest::{bootstrap, facts, script, seed};
 use crate::journal::Entry;
+use crate::names::LaunchId;
 use crate::nix::Environment;
 use crate::plan::UpPlan;
 use crate::plan::cost::render_price;
-use crate::plan::up::{Source, is_lost};
+use crate::plan::up::{Holder, Source, in_use, is_lost, plan_holder};
 use crate::provider::Instance;
 use crate::ssh::Guest;
 use crate::ssh::connection::KEY_GRACE;
@@ -211,8 +214,52 @@ impl Story<'_> {
                 Err(e) => return Err(e),
             }
         }
-        bootstrap::wait_until_set_up(guest, again, self.config.boot_timeout(), &self.cx.ui.events).await?;
+        let (tell, heard) = watch::channel(None);
+        let told = |holder| ignore(tell.send(holder));
+        let patience = self.config.boot_timeout();
+        tokio::select! {
+            done = bootstrap::wait_until_set_up(guest, again, patience, &self.cx.ui.events, told) => done?,
+            Err(e) = self.judge_holder(guest, entry.launch, heard) => return Err(e),
+        }
         ask().await
+    }
+
+    /// Who has the store image that our box waits for. One that lives is the end of the wait. Of one that is gone by
+    /// the word of the provider our box may take it, which it would not do by itself where locks stay within one host.
+    /// The holder had the volume, so it was in this account. Where it is `ours` itself a store command is at work on it.
+    async fn judge_holder(
+        &self,
+        guest: &Guest,
+        ours: LaunchId,
+        mut heard: watch::Receiver<Option<LaunchId>>,
+    ) -> Result<()> {
+        let events = &self.cx.ui.events;
+        let mut granted = None;
+        loop {
+            let holder = *heard.borrow_and_update();
+            let Some(holder) = holder.filter(|h| holder != granted && *h != ours) else {
+                if heard.changed().await.is_err() {
+                    // The wait is over.
+                    return Ok(());
+                }
+                continue;
+            };
+            match self.provider.list().await.map(|all| plan_holder(holder, &all)) {
+                Ok(Holder::Lives(instance)) => return Err(in_use(&instance)),
+                Ok(Holder::IsGone) => {
+                    events.info(format!(
+                        "the box that had the store image (launch {holder}) is gone: this one gets it"
+                    ));
+                    guest.check(&["sudo", &script("grant"), &holder.to_string()]).await?;
+                    granted = Some(holder);
+                }
+                Ok(Holder::IsEnding) => tokio::time::sleep(self.provider.pace()).await,
+                Err(e) => {
+                    events.detail(e.to_string());
+                    tokio::time::sleep(self.provider.pace()).await;
+                }
+            }
+        }
     }
 
     /// The better error: that the box died, where that is why.

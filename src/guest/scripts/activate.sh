@@ -4,6 +4,7 @@
 # The first line of the input is the manifest. Run as root; prints the generation.
 STEP=activate
 . "${0%/*}/lib.sh"
+. "${0%/*}/recover.sh"
 trap - ERR
 project=$1 env=$2
 name=${env##*/}
@@ -13,6 +14,8 @@ if ! why=$(store_health); then
   echo "$why" >&2
   exit 74
 fi
+
+remember_synced
 
 IFS= read -r manifest
 mkdir -p "$shells" "$profiles"
@@ -38,7 +41,7 @@ link=$(readlink "$profiles/$project")
 generation=${link%-link}
 generation=${generation##*-}
 
-kept=$DEVBOX_VOLUME/devbox/generations/$project
+kept=$manifests/$project
 mkdir -p "$kept"
 printf '%s\n' "$manifest" >"$kept/$generation.json.new"
 mv "$kept/$generation.json.new" "$kept/$generation.json"

@@ -12,6 +12,8 @@ run=/run/devbox
 stores=$DEVBOX_VOLUME/devbox/stores
 image=$stores/$DEVBOX_SYSTEM.img
 lock=$stores/$DEVBOX_SYSTEM.lock
+# Of this store image: that of another architecture counts its generations by itself.
+manifests=$DEVBOX_VOLUME/devbox/generations/$DEVBOX_SYSTEM
 profiles=/nix/var/nix/profiles/devbox
 shells=/nix/var/devbox/shells
 
@@ -31,11 +33,12 @@ uptime_s() {
   printf %s "$up"
 }
 
-# report STATE DETAIL [HINT]: STATE is running, done or failed.
+# report STATE DETAIL [HINT]: STATE is running, done or failed. HOLDER is the launch that is waited for, if one is.
 report() {
   mkdir -p "$run/steps"
-  printf '{"step":%s,"state":"%s","detail":%s,"hint":%s,"uptime":%s}' \
-    "$(json "${STEP#*-}")" "$1" "$(json "$2")" "$(json "${3-}")" "$(uptime_s)" >"$run/steps/$STEP.new"
+  printf '{"step":%s,"state":"%s","detail":%s,"hint":%s,"holder":%s,"uptime":%s}' \
+    "$(json "${STEP#*-}")" "$1" "$(json "$2")" "$(json "${3-}")" "$(json "${HOLDER-}")" "$(uptime_s)" \
+    >"$run/steps/$STEP.new"
   mv "$run/steps/$STEP.new" "$run/steps/$STEP.json"
   printf '%s: %s: %s\n' "$STEP" "$1" "$2" >&2
   publish

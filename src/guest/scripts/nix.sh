@@ -4,6 +4,8 @@
 STEP=4-nix
 . "${0%/*}/lib.sh"
 err=$run/nix.err
+. "${0%/*}/recover.sh"
+recovered=
 
 report running "users and settings"
 systemd-sysusers /etc/devbox/sysusers.conf 2>"$err" || fail "can't make the build users: $(last_line "$err")"
@@ -20,6 +22,10 @@ for unit in nix-daemon.socket nix-daemon.service; do
 done
 
 seeded=/nix/var/nix/profiles/devbox-nix/bin
+if [[ -e $run/unclean && -x $seeded/nix-store ]] && ! "$seeded/nix-store" --version >"$err" 2>&1; then
+  # A Nix that a crash has spoilt: the next `up` brings another.
+  rm -f "${seeded%/bin}"
+fi
 rm -f "$run/nix-daemon"
 if [[ -x $seeded/nix-daemon ]]; then
   ln -sfn "$seeded/nix-daemon" "$run/nix-daemon"
@@ -41,5 +47,11 @@ if [[ -e $run/repaired ]]; then
       "restore $image from a copy, or move it away: the next up makes a new one and copies all"
   rm -f "$run/repaired"
 fi
+if [[ -e $run/unclean ]]; then
+  report running "looking at what was written last"
+  recover
+  rm -f "$run/unclean"
+fi
+remember_synced
 version=$(nix-store --version 2>"$err") || fail "$from Nix does not run: $(last_line "$err")"
-report 'done' "$from, ${version##* }"
+report 'done' "$from, ${version##* }${recovered:+, $recovered}"

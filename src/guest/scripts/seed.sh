@@ -24,6 +24,8 @@ for path in "$into"/nix/store/*; do
   rm -rf "$kept"
   mv "$path" "$kept"
 done
+# Registered only when it is on the disk.
+sync -f /nix
 "$nix/bin/nix-store" --load-db <"$into/registration"
 "$nix/bin/nix-env" --profile /nix/var/nix/profiles/devbox-nix --set "$nix"
 # Not by restarting its unit: the target needs that, and would take store and home down with it.
