@@ -34,26 +34,10 @@ fn running(plan: UpPlan) -> (Instance, Entry) {
 
 fn entry(id: Option<&str>) -> Entry {
     Entry {
-        launch: LaunchId::random(),
-        name: "hello".parse().unwrap(),
-        project: "hello".parse().unwrap(),
-        root: "/p".into(),
-        provider: "local".into(),
-        system: System::X86_64Linux,
-        volume: "devbox".parse().unwrap(),
-        host_key: String::new(),
         asked: jiff::Timestamp::UNIX_EPOCH,
         instance: id.map(|i| InstanceId(i.into())),
-        address: None,
         cents_per_hour: None,
-        instance_type: None,
-        region: None,
-        preset: None,
-        account: None,
-        login_key: None,
-        ready: None,
-        fingerprint: None,
-        ended: None,
+        ..crate::journal::tests::entry()
     }
 }
 
