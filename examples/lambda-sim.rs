@@ -8,10 +8,12 @@ mod sim;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use devbox::error::{OrFail, Result};
 
+use sim::vm::Vms;
 use sim::{Boxes, Options, Scenario, Sim, scenario};
 
 /// A Lambda Cloud on this machine: its API, with boxes of the local provider for instances.
@@ -39,6 +41,9 @@ struct Cli {
     /// The key that callers need [default: that of LAMBDA_API_KEY, else secret_sim_key]
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,
+    /// Instances are QEMU guests with filesystems of an NFS server: slow, and close to the real thing
+    #[arg(long, conflicts_with = "no_boxes")]
+    vms: bool,
     /// Where the root filesystem of boxes is kept [default: devbox's own cache]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -66,16 +71,21 @@ fn run(cli: Cli) -> Result<()> {
     if let Some(scale) = cli.rate_scale {
         scenario.rates.scale = scale;
     }
-    let boxes = if cli.no_boxes {
-        None
-    } else {
-        let cache = cli.cache.map_or_else(|| devbox::paths::Paths::from_env().map(|p| p.cache), Ok)?;
-        Some(Boxes { cache })
-    };
     #[expect(clippy::disallowed_methods, reason = "a test's program, not devbox")]
     let from_env = || std::env::var("LAMBDA_API_KEY").ok();
     let api_key = cli.api_key.or_else(from_env).unwrap_or_else(|| "secret_sim_key".to_owned());
     let state = std::path::absolute(&cli.state).or_fail(|| "where is the state folder?".to_owned())?;
+    let mut vms = None;
+    let boxes = if cli.no_boxes {
+        None
+    } else {
+        let cache = cli.cache.map_or_else(|| devbox::paths::Paths::from_env().map(|p| p.cache), Ok)?;
+        if cli.vms {
+            devbox::paths::make_private(&state)?;
+            vms = Some(Arc::new(Vms::new(&cache.join("vm"), &state)?));
+        }
+        Some(vms.clone().map_or(Boxes::Local { cache }, Boxes::Vms))
+    };
     let mut sim = Sim::start(Options { listen: cli.listen, state, scenario, boxes, api_key })?;
     if let Some(file) = &cli.record {
         sim.record(file)?;
@@ -91,6 +101,9 @@ fn run(cli: Cli) -> Result<()> {
     }
     sim.stop();
     let left = sim.left();
+    if let Some(vms) = vms.filter(|_| left.is_empty()) {
+        vms.share.stop()?;
+    }
     if !left.is_empty() {
         eprintln!(
             "boxes run on for {} (start it again, or with --end-everything to end them)",

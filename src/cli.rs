@@ -1,5 +1,7 @@
 //! The command line. The doc comments are the manual.
 
+mod store;
+
 use std::path::PathBuf;
 
 use crate::config::duration::Timespan;
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::layer::Assignment;
 use crate::ui::ColorChoice;
+
+pub use store::{Rollback, Store, StoreWork};
 
 /// Rent a GPU box that feels like your own laptop.
 ///
@@ -83,6 +87,8 @@ pub enum Command {
     Status(Status),
     List(List),
     Wait(Wait),
+    Rollback(Rollback),
+    Store(Store),
     Config(Config),
     Doctor(Doctor),
     Completions(Completions),

@@ -32,6 +32,16 @@ pub enum Phase {
     Activate,
     /// Comparing what the guest has with what was realised.
     Verify,
+    /// Throwing away what the store does not need.
+    Collect,
+    /// Making the store larger.
+    Grow,
+    /// Looking at the store.
+    Check,
+    /// Copying the store.
+    Snapshot,
+    /// Putting a copy in the store's place.
+    Restore,
     /// Ending work on the guest, unmounting home and store.
     Quiesce,
     /// Ending the instance.
@@ -52,6 +62,11 @@ impl Phase {
             Self::Transfer => "transfer",
             Self::Activate => "make current",
             Self::Verify => "verify",
+            Self::Collect => "collect garbage",
+            Self::Grow => "grow",
+            Self::Check => "check",
+            Self::Snapshot => "snapshot",
+            Self::Restore => "restore",
             Self::Quiesce => "unmount",
             Self::Terminate => "terminate",
         }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use devbox::cli::{Cli, Command};
+use devbox::cli::{Cli, Command, Store, StoreWork};
 use devbox::commands::{self, Context};
 use devbox::error::{Error, Kind, Result};
 use devbox::paths::Paths;
@@ -34,6 +34,7 @@ fn options(cli: &Cli) -> Options {
     let yes = match command {
         Command::Up(args) => args.yes,
         Command::Down(args) => args.yes,
+        Command::Store(Store { what: StoreWork::Restore { yes, .. }, .. }) => *yes,
         _ => false,
     };
     // A document must stay one: what is said beside it goes to stderr.

@@ -159,6 +159,13 @@ name_type!(
     refuse,
     "lower-case letters, digits and inner `-`"
 );
+name_type!(
+    /// The name of a snapshot of a store.
+    SnapshotName,
+    "snapshot name",
+    refuse,
+    "lower-case letters, digits and inner `-`"
+);
 
 /// Our own id of one launch, made before anything billable is asked for and tagged onto the
 /// instance, so that a lost answer can be found again.

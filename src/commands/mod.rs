@@ -7,9 +7,11 @@ pub mod doctor;
 pub mod down;
 pub mod init;
 pub mod list;
+pub mod rollback;
 pub mod run;
 pub mod ssh;
 pub mod status;
+pub mod store;
 pub mod up;
 pub mod wait;
 pub mod whereabouts;
@@ -33,6 +35,8 @@ pub async fn run(cx: &Context, command: &Command) -> Result<()> {
         Command::Status(args) => status::run(cx, args).await,
         Command::List(args) => list::run(cx, args).await,
         Command::Wait(args) => wait::run(cx, args).await,
+        Command::Rollback(args) => rollback::run(cx, args).await,
+        Command::Store(args) => store::run(cx, args).await,
         Command::Config(args) => config::run(cx, args),
         Command::Doctor(args) => doctor::run(cx, args).await,
         Command::Completions(args) => completions::run(cx, args),

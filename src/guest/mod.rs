@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod facts;
 pub mod quiesce;
 pub mod seed;
+pub mod store;
 pub mod user_data;
 
 /// The folder of our scripts on the box.

@@ -56,7 +56,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 17] = scripts![
+const SCRIPTS: [(&str, &str); 27] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
@@ -73,6 +73,16 @@ const SCRIPTS: [(&str, &str); 17] = scripts![
     "shell.sh",
     "enter.sh",
     "quiesce.sh",
+    "work.sh",
+    "copies.sh",
+    "thaw.sh",
+    "store-status.sh",
+    "store-gc.sh",
+    "store-grow.sh",
+    "store-check.sh",
+    "store-snapshot.sh",
+    "store-restore.sh",
+    "rollback.sh",
     "start.sh",
 ];
 const UNITS: [(&str, &str); 6] = units![

@@ -31,6 +31,15 @@ pub fn installable(shell: &str, outputs: &str, system: System) -> String {
     }
 }
 
+/// Evaluates a derivation and builds nothing; prints its path.
+pub fn argv_evaluate(root: &Path, installable: &str) -> Cmd {
+    nix()
+        .args(["eval", "--log-format", "internal-json", "--raw"])
+        .arg(format!("{installable}.drvPath"))
+        .dir(root)
+        .deadline(BUILD)
+}
+
 /// Evaluates and realises a dev shell; the script that enters it comes on standard output, its
 /// `…-env` becomes `profile`, which keeps it from the garbage collector.
 pub fn argv_print_dev_env(root: &Path, installable: &str, profile: &Path) -> Cmd {

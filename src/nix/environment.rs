@@ -100,9 +100,12 @@ pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> 
 
     let installable = command::installable(&wanted.shell, "devShells", wanted.system);
     let profile = wanted.roots.join("env");
-    let cmd = command::argv_print_dev_env(&wanted.root, &installable, &profile);
-    let (script, built) = run_logged(&cmd, &phase, wanted, &installable, &evaluated).await?;
+    // By itself: what Nix says while it realises looks the same as when it fetches what it evaluates.
+    let cmd = command::argv_evaluate(&wanted.root, &installable);
+    run_logged(&cmd, &phase, wanted, &installable).await?;
     evaluated();
+    let cmd = command::argv_print_dev_env(&wanted.root, &installable, &profile);
+    let (script, built) = run_logged(&cmd, &phase, wanted, &installable).await?;
     let output = store_path_of(&profile)?;
     forget_older_generations(&profile)?;
 
@@ -120,7 +123,7 @@ async fn build(package: &str, link: &Path, phase: &Running, wanted: &Wanted) -> 
     for outputs in ["packages", "legacyPackages"] {
         let installable = command::installable(package, outputs, wanted.system);
         let cmd = command::argv_build(&wanted.root, &installable, link);
-        match run_logged(&cmd, phase, wanted, &installable, &|| {}).await {
+        match run_logged(&cmd, phase, wanted, &installable).await {
             Ok(_) => return Ok(()),
             Err(e) if e.message() == no_attribute(&wanted.root, &installable) => {
                 first.get_or_insert(e);
@@ -142,7 +145,6 @@ async fn run_logged(
     phase: &Running,
     wanted: &Wanted,
     installable: &str,
-    evaluated: &impl Fn(),
 ) -> Result<(Vec<u8>, u64)> {
     let mut log = Log::default();
     let output = cmd
@@ -153,9 +155,6 @@ async fn run_logged(
                     let (done, total) =
                         (now.built.0.saturating_add(now.copied.0), now.built.1.saturating_add(now.copied.1));
                     phase.progress(done, total, Unit::Items, now.detail.clone());
-                }
-                if log.is_evaluated() {
-                    evaluated();
                 }
             },
         )

@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 const COPY_PATH: u64 = 100;
-const REALISE: u64 = 102;
 const COPY_PATHS: u64 = 103;
 const BUILDS: u64 = 104;
 const BUILD: u64 = 105;
@@ -74,7 +73,6 @@ pub struct Log {
     errors: Vec<String>,
     progress: Progress,
     bytes_finished: u64,
-    evaluated: bool,
 }
 
 impl Log {
@@ -115,8 +113,6 @@ impl Log {
             COPY_PATH | SUBSTITUTE => short_name(first).to_owned(),
             _ => line.text.clone(),
         };
-        // What Nix does with derivations, it does after it has evaluated them.
-        self.evaluated |= matches!(line.kind, REALISE | COPY_PATHS | BUILDS | BUILD | SUBSTITUTE);
         let verb = match line.kind {
             BUILD => Some("building"),
             SUBSTITUTE => Some("fetching"),
@@ -184,11 +180,6 @@ impl Log {
         let running: u64 = self.activities.values().filter(|a| a.kind == COPY_PATH).map(|a| a.done).sum();
         self.progress.bytes.0 = self.bytes_finished.saturating_add(running);
         self.progress.bytes.1 = self.progress.bytes.1.max(self.progress.bytes.0);
-    }
-
-    /// Whether evaluation is over: Nix has begun to realise something.
-    pub fn is_evaluated(&self) -> bool {
-        self.evaluated
     }
 
     /// How far Nix is.
@@ -284,15 +275,6 @@ mod tests {
         ]);
         assert_eq!(log.progress().bytes, (700, 1000));
         assert_eq!(log.progress().detail, "copying b");
-    }
-
-    #[test]
-    fn evaluation_is_over_when_something_is_realised() {
-        let copying =
-            r#"@nix {"action":"start","id":1,"level":4,"text":"copying '/p' to the store","type":0}"#;
-        let realising = r#"@nix {"action":"start","id":2,"level":0,"text":"","type":102}"#;
-        assert!(!feed(&[copying.into()]).is_evaluated());
-        assert!(feed(&[copying.into(), realising.into()]).is_evaluated());
     }
 
     #[test]

@@ -30,6 +30,25 @@ fn an_evaluation_error() {
     env.assert_nothing_runs();
 }
 
+/// An input that is locked and not to be had: Nix looks for its source in the caches, as it does for what it realises,
+/// and has evaluated nothing yet.
+#[test]
+fn an_input_that_can_not_be_fetched() {
+    let mut env = TestEnv::new("hello");
+    env.set("NIX_CONFIG", "download-attempts = 1\nconnect-timeout = 1");
+    let flake = "{ inputs.far.url = \"http://127.0.0.1:1/far.tar.gz\"; inputs.far.flake = false;
+      outputs = { far, ... }: { devShells.x86_64-linux.default = import \"${far}/shell.nix\"; }; }";
+    std::fs::write(env.project("flake.nix"), flake).unwrap();
+    let lock = r#"{"nodes": {"root": {"inputs": {"far": "far"}}, "far": {"flake": false,
+      "locked": {"narHash": "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", "type": "tarball", "url": "http://127.0.0.1:1/far.tar.gz"},
+      "original": {"type": "tarball", "url": "http://127.0.0.1:1/far.tar.gz"}}}, "root": "root", "version": 7}"#;
+    std::fs::write(env.project("flake.lock"), lock).unwrap();
+    let up = env.devbox(["up", "-y", "--json"]).code(3);
+    assert!(!up.stdout.contains(r#""phase":"launch""#), "{}", up.stdout);
+    assert!(env.journal().is_empty());
+    env.assert_nothing_runs();
+}
+
 #[test]
 fn a_failing_build() {
     let env = TestEnv::new("build-fails");

@@ -97,7 +97,11 @@ fn a_damaged_image_is_left_alone() {
     file.set_len(100 << 20).unwrap();
     let before = fs::read(env.image()).unwrap();
     let up = env.devbox(["up"]).code(7);
-    up.says(&["is truncated: 104857600 of 268435456 bytes", "hint: restore it", "`hello` is still running"]);
+    up.says(&[
+        "is truncated: 104857600 of 268435456 bytes",
+        "hint: `devbox store check`",
+        "`hello` is still running",
+    ]);
     assert_eq!(env.on_box("echo in"), "in");
     assert!(!env.image().with_extension("holder").exists(), "nobody holds what could not be mounted");
     env.devbox(["down", "--force"]).ok();

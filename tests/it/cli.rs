@@ -6,8 +6,22 @@ use devbox::config::reference::render_reference;
 
 use crate::support::{TestEnv, host, repository};
 
-const COMMANDS: [&str; 11] =
-    ["init", "up", "down", "ssh", "run", "status", "list", "wait", "config", "doctor", "completions"];
+const COMMANDS: [&str; 13] = [
+    "init",
+    "up",
+    "down",
+    "ssh",
+    "run",
+    "status",
+    "list",
+    "wait",
+    "rollback",
+    "store",
+    "config",
+    "doctor",
+    "completions",
+];
+const STORE_COMMANDS: [&str; 8] = ["status", "gc", "grow", "check", "snapshot", "restore", "list", "unlock"];
 
 /// Help as on a terminal of 100 columns: no line is longer, wherever the test runs.
 #[test]
@@ -20,6 +34,11 @@ fn the_manual() {
         let text = env.devbox([command, "--help"]).ok().stdout;
         assert!(text.lines().all(|l| l.chars().count() <= 100), "a line of {command} is too long");
         insta::assert_snapshot!(format!("help-{command}"), text);
+    }
+    for command in STORE_COMMANDS {
+        let text = env.devbox(["store", command, "--help"]).ok().stdout;
+        assert!(text.lines().all(|l| l.chars().count() <= 100), "a line of store {command} is too long");
+        insta::assert_snapshot!(format!("help-store-{command}"), text);
     }
 }
 

@@ -22,19 +22,26 @@ filesystems = [{ name = "devbox", region = "us-east-3" }]
 pub(crate) struct Cloud {
     pub(crate) env: TestEnv,
     pub(crate) sim: Sim,
-    boxes: bool,
+    boxes: Option<Boxes>,
+    scenario: &'static str,
 }
 
 impl Cloud {
     /// With a project that brings the Nix of its box, as boxes of Lambda have none.
     pub(crate) fn with_boxes() -> Self {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/devbox");
+        Self::with_boxes_of(Boxes::Local { cache }, SCENARIO)
+    }
+
+    /// The same with boxes from elsewhere, in another scenario.
+    pub(crate) fn with_boxes_of(boxes: Boxes, scenario: &'static str) -> Self {
         let env = TestEnv::empty();
         let project = env.project("");
         host(
             repository().join("tests/fixtures/guest-nix.sh").to_str().unwrap(),
             &[project.to_str().unwrap()],
         );
-        Self::around(env, true)
+        Self::around(env, Some(boxes), scenario)
     }
 
     /// Whose instances are words alone.
@@ -42,11 +49,12 @@ impl Cloud {
         let mut env = TestEnv::new("hello");
         // Nobody will run it.
         env.set("DEVBOX_ENVIRONMENT_NIX", "path:.#hello");
-        Self::around(env, false)
+        Self::around(env, None, SCENARIO)
     }
 
-    fn around(mut env: TestEnv, boxes: bool) -> Self {
-        let sim = start(&env, "cloud", ([127, 0, 0, 1], 0).into(), scenario::parse(SCENARIO).unwrap(), boxes);
+    fn around(mut env: TestEnv, boxes: Option<Boxes>, scenario: &'static str) -> Self {
+        let parsed = scenario::parse(scenario).unwrap();
+        let sim = start(&env, "cloud", ([127, 0, 0, 1], 0).into(), parsed, boxes.clone());
         // What this machine can run, in place of a GH200.
         let system = format!("{}-linux", std::env::consts::ARCH);
         let config = env.project("devbox.toml");
@@ -58,7 +66,7 @@ impl Cloud {
         env.set("DEVBOX_LAMBDA_LAUNCH_INTERVAL", "700ms");
         env.set("DEVBOX_LAMBDA_SETTLE_TIME", "2s");
         env.set("DEVBOX_CAPACITY_FIRST_PAUSE", "300ms");
-        Self { env, sim, boxes }
+        Self { env, sim, boxes, scenario }
     }
 
     /// From now on every program that devbox starts writes down its words and its environment first.
@@ -115,13 +123,13 @@ impl Cloud {
 
     /// The cloud comes back, at the same address and as it was.
     pub(crate) fn start_again(&mut self) {
-        let scenario = scenario::parse(SCENARIO).unwrap();
-        self.sim = start(&self.env, "cloud", self.sim.address(), scenario, self.boxes);
+        let scenario = scenario::parse(self.scenario).unwrap();
+        self.sim = start(&self.env, "cloud", self.sim.address(), scenario, self.boxes.clone());
     }
 
     /// Another account, at an address of its own, with a volume of the same name.
     pub(crate) fn other_account(&self) -> Sim {
-        start(&self.env, "other-cloud", ([127, 0, 0, 1], 0).into(), scenario::parse(SCENARIO).unwrap(), false)
+        start(&self.env, "other-cloud", ([127, 0, 0, 1], 0).into(), scenario::parse(SCENARIO).unwrap(), None)
     }
 
     /// An instance that somebody else launched, with their tags. Its id.
@@ -150,14 +158,7 @@ impl Drop for Cloud {
     }
 }
 
-fn start(env: &TestEnv, account: &str, listen: SocketAddr, scenario: Scenario, boxes: bool) -> Sim {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/devbox");
-    Sim::start(Options {
-        listen,
-        state: env.path(account),
-        scenario,
-        boxes: boxes.then_some(Boxes { cache }),
-        api_key: KEY.to_owned(),
-    })
-    .unwrap()
+fn start(env: &TestEnv, account: &str, listen: SocketAddr, scenario: Scenario, boxes: Option<Boxes>) -> Sim {
+    Sim::start(Options { listen, state: env.path(account), scenario, boxes, api_key: KEY.to_owned() })
+        .unwrap()
 }

@@ -10,10 +10,10 @@ use crate::support::{TestEnv, host};
 const ROUNDS: usize = 50;
 
 /// A second volume that is the same folder: what no provider could tell apart.
-struct Twin(PathBuf);
+pub(crate) struct Twin(PathBuf);
 
 impl Twin {
-    fn of(env: &TestEnv) -> Self {
+    pub(crate) fn of(env: &TestEnv) -> Self {
         let twin = env.path("volumes/twin");
         fs::create_dir_all(&twin).unwrap();
         host("mount", &["--bind", env.volume().to_str().unwrap(), twin.to_str().unwrap()]);

@@ -19,5 +19,9 @@ mod sim;
 mod sim_api;
 mod sim_boxes;
 mod sim_stage;
+mod store;
 mod story;
 mod support;
+
+/// Far more than any step takes on a busy machine.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);

@@ -21,7 +21,7 @@ fn start(state: &Path, scenario: Scenario) -> Sim {
         listen: ([127, 0, 0, 1], 0).into(),
         state: state.to_owned(),
         scenario,
-        boxes: Some(Boxes { cache }),
+        boxes: Some(Boxes::Local { cache }),
         api_key: KEY.to_owned(),
     })
     .unwrap()

@@ -62,7 +62,9 @@ fn an_edit_moves_what_changed_and_nothing_else_is_touched() {
     let copied = edited["copied-paths"].as_u64().unwrap();
     assert!(copied > 0 && copied < edited["paths"].as_u64().unwrap(), "{edited}");
     assert_eq!(edited["instance"], first["instance"]);
-    let manifest = std::fs::read_to_string(env.volume().join("devbox/generations/versioned/2.json")).unwrap();
+    let manifest =
+        env.volume().join(format!("devbox/generations/{}-linux/versioned/2.json", std::env::consts::ARCH));
+    let manifest = std::fs::read_to_string(manifest).unwrap();
     assert!(manifest.contains(edited["fingerprint"].as_str().unwrap()), "{manifest}");
     env.devbox(["down"]).ok();
 }

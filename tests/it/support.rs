@@ -20,8 +20,7 @@ use devbox::provider::Provider;
 use devbox::provider::local::{LocalConfig, LocalProvider};
 use serde_json::Value;
 
-/// Far more than any step takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+use crate::PATIENCE;
 
 /// The repository.
 pub(crate) fn repository() -> &'static Path {

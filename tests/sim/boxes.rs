@@ -4,22 +4,64 @@
 //! Every box is of this machine's own processor, whatever its instance type says.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use devbox::error::{Error, Kind, Result};
 use devbox::events::Events;
-use devbox::names::{BoxName, InstanceId, System, VolumeName, sanitize};
+use devbox::names::{BoxName, InstanceId, LaunchId, System, VolumeName, sanitize};
 use devbox::provider::local::{LocalConfig, LocalProvider};
 use devbox::provider::{LaunchRequest, Placement, Provider};
 use devbox::ssh::keys::LoginKey;
 
 use super::Shared;
 use super::state::{Instance, Machine, MachineState, State};
+use super::vm::Vms;
 
 /// Where boxes come from.
 #[derive(Clone, Debug)]
-pub(crate) struct Boxes {
-    /// The local provider's cache: the root filesystem under every box.
-    pub(crate) cache: PathBuf,
+pub(crate) enum Boxes {
+    /// The local provider.
+    Local {
+        /// Its cache: the root filesystem under every box.
+        cache: PathBuf,
+    },
+    /// QEMU.
+    Vms(Arc<Vms>),
+}
+
+impl Boxes {
+    /// Starts the box of an instance: its id, and its address.
+    async fn start(&self, state: &Path, instance: &Instance) -> Result<(String, String)> {
+        match self {
+            Self::Local { cache } => start(state, cache, instance).await,
+            Self::Vms(vms) => vms.start(state, instance).await,
+        }
+    }
+
+    async fn restart(&self, state: &Path, id: &str) -> Result<()> {
+        match self {
+            Self::Local { cache } => provider(state, cache, true).reboot(&InstanceId(id.to_owned())).await,
+            Self::Vms(vms) => vms.reset(state, id),
+        }
+    }
+
+    async fn mount(&self, state: &Path, id: &str) -> Result<()> {
+        match self {
+            Self::Local { cache } => {
+                provider(state, cache, true).attach_volume(&InstanceId(id.to_owned())).await.map(drop)
+            }
+            // They mount it while they boot.
+            Self::Vms(_) => Ok(()),
+        }
+    }
+
+    /// The power goes, then what is left.
+    async fn end(&self, state: &Path, id: Option<&str>, launch: LaunchId) -> Result<()> {
+        match self {
+            Self::Local { cache } => end(state, cache, id, launch).await,
+            Self::Vms(vms) => vms.end(state, launch),
+        }
+    }
 }
 
 /// The next thing to do, for the instance with this id.
@@ -28,7 +70,7 @@ pub(crate) enum Deed {
     Start(Box<Instance>),
     Restart(String, String),
     Mount(String, String),
-    End(String, Option<String>, devbox::names::LaunchId),
+    End(String, Option<String>, LaunchId),
 }
 
 /// What is to be done at `now`; ends before starts, since they free things. Mounts are left out: they
@@ -85,7 +127,7 @@ pub(crate) async fn step(shared: &Shared) -> bool {
 async fn work(shared: &Shared, boxes: &Boxes, deed: Deed) {
     match deed {
         Deed::Start(instance) => {
-            let started = start(&shared.dir, boxes, &instance).await;
+            let started = boxes.start(&shared.dir, &instance).await;
             shared.machine(&instance.id, |instance, machine| match started {
                 Ok((id, ip)) => {
                     machine.state = MachineState::Running { id };
@@ -98,13 +140,11 @@ async fn work(shared: &Shared, boxes: &Boxes, deed: Deed) {
             });
         }
         Deed::Restart(instance, local) => {
-            say(provider(&shared.dir, boxes, true).reboot(&InstanceId(local)).await);
+            say(boxes.restart(&shared.dir, &local).await);
             shared.machine(&instance, |_, machine| machine.restart = false);
         }
-        Deed::Mount(_, local) => {
-            say(provider(&shared.dir, boxes, true).attach_volume(&InstanceId(local)).await.map(drop));
-        }
-        Deed::End(instance, local, launch) => match end(&shared.dir, boxes, local, launch).await {
+        Deed::Mount(_, local) => say(boxes.mount(&shared.dir, &local).await),
+        Deed::End(instance, local, launch) => match boxes.end(&shared.dir, local.as_deref(), launch).await {
             Ok(()) => shared.machine(&instance, |_, machine| machine.state = MachineState::Gone),
             // It is tried again: the next step finds it not gone.
             Err(e) => {
@@ -128,23 +168,23 @@ fn told(e: &Error) -> String {
 }
 
 /// The local provider for the boxes of this state folder. Like a cloud's images they have no Nix.
-fn provider(state: &Path, boxes: &Boxes, volume: bool) -> LocalProvider {
+fn provider(state: &Path, cache: &Path, volume: bool) -> LocalProvider {
     LocalProvider::new(LocalConfig {
         state: state.join("boxes"),
-        cache: boxes.cache.clone(),
+        cache: cache.to_owned(),
         // A box of the local provider has a volume always.
         volumes: state.join(if volume { "volumes" } else { "no-volume" }),
         nix: false,
     })
 }
 
-async fn start(state: &Path, boxes: &Boxes, instance: &Instance) -> Result<(String, String)> {
+async fn start(state: &Path, cache: &Path, instance: &Instance) -> Result<(String, String)> {
     let machine = instance.machine.as_ref();
     let (launch, late) = machine
         .map(|m| (m.launch, m.late))
         .ok_or_else(|| Error::new(Kind::Failed, "the instance is to have no box"))?;
     let mount = instance.mounts.first();
-    let local = provider(state, boxes, mount.is_some());
+    let local = provider(state, cache, mount.is_some());
     let local = if late { local.with_late_volume() } else { local };
     let volume = sanitize(mount.map_or("none", |m| m.name.as_str())).unwrap_or_else(|| "none".to_owned());
     let volume: VolumeName = volume.parse()?;
@@ -183,15 +223,10 @@ async fn start(state: &Path, boxes: &Boxes, instance: &Instance) -> Result<(Stri
 
 /// The power goes, then what is left. A start that was cut off may have left something under the
 /// launch's id.
-async fn end(
-    state: &Path,
-    boxes: &Boxes,
-    local: Option<String>,
-    launch: devbox::names::LaunchId,
-) -> Result<()> {
-    let provider = provider(state, boxes, true);
+async fn end(state: &Path, cache: &Path, local: Option<&str>, launch: LaunchId) -> Result<()> {
+    let provider = provider(state, cache, true);
     let all = provider.list().await?;
-    for one in all.into_iter().filter(|i| i.launch == Some(launch) || local.as_deref() == Some(&*i.id.0)) {
+    for one in all.into_iter().filter(|i| i.launch == Some(launch) || local == Some(&*i.id.0)) {
         provider.kill(&one.id).await?;
         provider.terminate(&one.id, &Events::silent()).await?;
     }

@@ -21,6 +21,7 @@ pub(crate) mod scenario;
 pub(crate) mod server;
 pub(crate) mod state;
 pub(crate) mod transcript;
+pub(crate) mod vm;
 pub(crate) mod wire;
 
 use std::net::SocketAddr;

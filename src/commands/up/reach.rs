@@ -219,20 +219,25 @@ impl Story<'_> {
         let patience = self.config.boot_timeout();
         tokio::select! {
             done = bootstrap::wait_until_set_up(guest, again, patience, &self.cx.ui.events, told) => done?,
-            Err(e) = self.judge_holder(guest, heard) => return Err(e),
+            Err(e) = self.judge_holder(guest, entry.launch, heard) => return Err(e),
         }
         ask().await
     }
 
     /// Who has the store image that our box waits for. One that lives is the end of the wait. Of one that is gone by
     /// the word of the provider our box may take it, which it would not do by itself where locks stay within one host.
-    /// The holder had the volume, so it was in this account.
-    async fn judge_holder(&self, guest: &Guest, mut heard: watch::Receiver<Option<LaunchId>>) -> Result<()> {
+    /// The holder had the volume, so it was in this account. Where it is `ours` itself a store command is at work on it.
+    async fn judge_holder(
+        &self,
+        guest: &Guest,
+        ours: LaunchId,
+        mut heard: watch::Receiver<Option<LaunchId>>,
+    ) -> Result<()> {
         let events = &self.cx.ui.events;
         let mut granted = None;
         loop {
             let holder = *heard.borrow_and_update();
-            let Some(holder) = holder.filter(|_| holder != granted) else {
+            let Some(holder) = holder.filter(|h| holder != granted && *h != ours) else {
                 if heard.changed().await.is_err() {
                     // The wait is over.
                     return Ok(());

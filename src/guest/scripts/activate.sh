@@ -41,7 +41,7 @@ link=$(readlink "$profiles/$project")
 generation=${link%-link}
 generation=${generation##*-}
 
-kept=$DEVBOX_VOLUME/devbox/generations/$project
+kept=$manifests/$project
 mkdir -p "$kept"
 printf '%s\n' "$manifest" >"$kept/$generation.json.new"
 mv "$kept/$generation.json.new" "$kept/$generation.json"

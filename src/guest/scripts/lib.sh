@@ -12,6 +12,8 @@ run=/run/devbox
 stores=$DEVBOX_VOLUME/devbox/stores
 image=$stores/$DEVBOX_SYSTEM.img
 lock=$stores/$DEVBOX_SYSTEM.lock
+# Of this store image: that of another architecture counts its generations by itself.
+manifests=$DEVBOX_VOLUME/devbox/generations/$DEVBOX_SYSTEM
 profiles=/nix/var/nix/profiles/devbox
 shells=/nix/var/devbox/shells
 

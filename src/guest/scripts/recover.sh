@@ -39,6 +39,14 @@ leftovers() {
   printf '%s\n' "${paths[@]}" | xargs --no-run-if-empty nix-store --check-validity --print-invalid
 }
 
+# throw_away PATH …: these, and what refers to them and is nothing without them. Sets `thrown`.
+throw_away() {
+  local all
+  all=$(nix-store --query --referrers-closure "$@") || return
+  mapfile -t thrown < <(LC_ALL=C sort --unique <<<"$all")
+  nix-store --delete --ignore-liveness "${thrown[@]}"
+}
+
 # recover: throws away what is not whole. Says what it did in `recovered`.
 recover() {
   local path left=0 looked=0
@@ -61,9 +69,9 @@ recover() {
     report running "looking at what was written last: $looked"
     nix-store --verify-path "$path" 2>"$err" || bad+=("$path")
   done < <(comm -23 <(valid_paths) "$known")
-  # What refers to a path that is not whole goes with it: `up` brings it again.
+  # `up` brings it again.
   if ((${#bad[@]})); then
-    nix-store --delete --ignore-liveness "${bad[@]}" >"$err" 2>&1 ||
+    throw_away "${bad[@]}" >"$err" 2>&1 ||
       fail "store paths are not whole and can't be thrown away: $(last_line "$err")" "devbox store check tells more"
   fi
   recovered="$looked paths of before a crash looked at, ${#bad[@]} thrown away, $left leftovers"

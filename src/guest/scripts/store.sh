@@ -48,7 +48,8 @@ fi
 readable=0
 dumpe2fs -h "$image" >"$run/superblock" 2>"$err" || readable=$?
 field() { sed -n "s/^$1: *//p" "$run/superblock"; }
-way_out="restore it from a copy, or move it away: the next up makes a new one"
+# shellcheck disable=SC2016 # for people
+way_out='`devbox store check` tells more, and with `--repair` repairs it and keeps a copy; `devbox store restore` goes back to a snapshot; moved away, the next up makes a new one'
 [[ -n $(field 'Block count') ]] ||
   fail "the store image $image is no ext4 filesystem: $(last_line "$err")" "$way_out"
 want=$(($(field 'Block count') * $(field 'Block size')))
@@ -65,18 +66,42 @@ if [[ $(field 'Filesystem features') == *needs_recovery* ]]; then
   unclean=${unclean:-somebody}
   report running "replaying the journal of the store image"
 fi
+# What e2fsck has changed by the time it meets what it can't repair by itself is put back, where there is room to
+# remember it.
+undo=$image.new.$DEVBOX_LAUNCH.undo
+remember=()
+(($(df --output=avail --block-size=1M "$stores" | tail -n 1) < 256)) || remember=(-z "$undo")
 for ((try = 0; try < 50; try++)); do
   code=0
-  e2fsck -p "$image" >"$run/fsck.log" 2>&1 || code=$?
+  rm -f "$undo"
+  e2fsck -p "${remember[@]}" "$image" >"$run/fsck.log" 2>&1 || code=$?
   # After an unmount the kernel takes a moment to let go of the loop device.
   if ((code < 8)) || ! grep -qE 'in use|is mounted' "$run/fsck.log"; then break; fi
   sleep 0.2
 done
 # 1: repaired, 2: repaired and wants a reboot where it is the root filesystem. 4 and up: not repaired.
-((code < 4)) ||
-  fail "the store image $image is damaged and e2fsck -p can't repair it: $(last_line "$run/fsck.log")" \
-    "copy the image first, then run e2fsck -y on it by hand"
+if ((code >= 4)); then
+  met=$(awk '/UNEXPECTED INCONSISTENCY/ { exit } NF { line = $0 } END { print line }' "$run/fsck.log")
+  touched="it was not touched"
+  if [[ ! -e $undo ]]; then
+    touched="what could be repaired was"
+  elif ! e2undo "$undo" "$image" >"$err" 2>&1; then
+    touched="what was repaired could not be put back: $(last_line "$err")"
+  fi
+  rm -f "$undo"
+  fail "the store image $image is damaged beyond what is repaired unasked: ${met#"$image: "}; $touched" "$way_out"
+fi
+rm -f "$undo"
 ((code == 0)) || found="$found, repaired"
+# Longer than its filesystem by a block group and more: `store grow` was cut off, or could not do it in use.
+if ((have - want >= $(field 'Blocks per group') * $(field 'Block size'))); then
+  report running "growing the store image to $((have >> 20)) MiB"
+  if ! { e2fsck -f -p "$image" && resize2fs "$image"; } >"$run/fsck.log" 2>&1; then
+    found="$found, not grown: $(last_line "$run/fsck.log")"
+  else
+    found="$found, grown"
+  fi
+fi
 # nix.sh looks at what was written last where that did not end well, and at every store path after a repair.
 rm -f "$run/repaired" "$run/unclean"
 ((code == 0)) || : >"$run/repaired"

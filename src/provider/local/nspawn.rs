@@ -118,6 +118,8 @@ fn argv_nspawn(id: &str, root: &Path, record: &Record) -> Vec<String> {
         "--link-journal=no",
         "--resolv-conf=off",
         "--timezone=off",
+        // Growing a mounted ext4 asks for it, and root on a machine of its own has it.
+        "--capability=CAP_SYS_RESOURCE",
     ]
     .map(str::to_owned)
     .into();
@@ -205,6 +207,7 @@ mod tests {
             r"--bind=/v\:1/data:/lambda/nfs/data",
             "--bind=/dev/loop-control",
             "--bind=/dev/loop63",
+            "--capability=CAP_SYS_RESOURCE",
         ] {
             assert!(argv.iter().any(|arg| arg == word), "{word} is not among {argv:?}");
         }
