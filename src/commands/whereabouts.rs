@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 use crate::journal::Entry;
-use crate::names::BoxName;
+use crate::names::{BoxName, shown};
 use crate::plan::up::{instance_of, is_lost, unsettled_until};
 use crate::provider::{Instance, Provider};
 
@@ -38,6 +38,11 @@ pub async fn whereabouts(
         && let Some(instance) = provider.describe(id).await?
     {
         return Ok(Whereabouts::There(Box::new(instance)));
+    }
+    if let Some(odd) = instances.iter().find(|i| entry.instance.is_none() && i.may_be_anybodys()) {
+        let what = format!("`{}` may be an instance that can't be read: `{}`", entry.name, shown(&odd.id.0));
+        return Err(Error::new(Kind::Provider, what)
+            .hint("a newer devbox may read it; the provider's console shows what it is"));
     }
     if let Some(until) = unsettled_until(entry, Timestamp::now(), provider.settle_time()) {
         return Ok(Whereabouts::Unsettled(until));

@@ -66,10 +66,10 @@ pub(super) fn listing(instances: &[Instance], now: Timestamp) -> Listing {
         card.line("price", i.cents_per_hour.map_or_else(|| "unknown".to_owned(), |c| render_hourly(Some(c))));
         card.line(
             "ours",
-            match (&i.launch, &i.launched_from) {
-                (Some(_), Some(from)) => format!("yes, launched from `{from}`"),
-                (Some(_), None) => "yes".to_owned(),
-                (None, _) => "no, devbox never touches it".to_owned(),
+            match (i.ours, &i.launched_from) {
+                (true, Some(from)) => format!("yes, launched from `{from}`"),
+                (true, None) => "yes".to_owned(),
+                (false, _) => "no, devbox never touches it".to_owned(),
             },
         );
         card.line("id", &i.id.0).extra("", &i.extra);
@@ -83,7 +83,7 @@ pub(super) fn listing(instances: &[Instance], now: Timestamp) -> Listing {
             i.instance_type.as_deref().unwrap_or_default().into(),
             i.region.as_deref().unwrap_or_default().into(),
             price_cell(i.cents_per_hour, 1).into(),
-            if i.launch.is_some() { "yes" } else { "no" }.into(),
+            if i.ours { "yes" } else { "no" }.into(),
             i.since.map(|since| age_cell(age(since))).unwrap_or_default().into(),
             i.id.0.as_str().into(),
         ]
@@ -105,6 +105,7 @@ mod tests {
         let ours = Instance {
             id: InstanceId("0920582c7ff041399e34823a0be62549".into()),
             name: "hello".into(),
+            ours: true,
             launch: Some("00000000000000000000000000000001".parse().unwrap()),
             status: InstanceStatus::Active,
             address: Some([198, 51, 100, 2].into()),
@@ -120,6 +121,7 @@ mod tests {
         let theirs = Instance {
             id: InstanceId("a098b0c7ff041399e34823a0be625490".into()),
             name: "somebody else's \u{202e}box".into(),
+            ours: false,
             launch: None,
             status: InstanceStatus::Other("hibernating".into()),
             address: Some([198, 51, 100, 200].into()),

@@ -102,7 +102,7 @@ proptest! {
         is_harmless(&rulesets::listing(&[ruleset, Ruleset::default()]), 2, width)?;
 
         let instance = Instance {
-            id: InstanceId(text()), name: text(), launch: None, status: InstanceStatus::Other(text()),
+            id: InstanceId(text()), name: text(), ours: number % 2 == 0, launch: None, status: InstanceStatus::Other(text()),
             address: None, system: None, instance_type: Some(text()), region: Some(text()),
             volumes: vec![text(), text()], since: Some(Timestamp::MAX), launched_from: Some(text()),
             cents_per_hour: small, extra,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::journal::Entry;
+use crate::journal::{Damaged, Entry, Working};
 use crate::names::shown;
 use crate::plan::cost::{cents_of, render_hourly, render_price};
 use crate::provider::Instance;
@@ -53,36 +53,61 @@ pub(super) struct Document {
     pub(super) not_asked: Vec<&'static str>,
 }
 
-/// A devbox that works on a box.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Working {
-    pub(super) name: String,
-    /// Which one, and what it says of that.
-    pub(super) who: String,
-}
-
 /// A box with our tag that the journal of this machine does not have open: it bills all the same.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Other {
     pub(super) instance: Instance,
-    /// This machine launched it, and gave it up before it came, or took it for gone.
-    pub(super) given_up: bool,
-    /// It was a box once: there may be work on it.
-    pub(super) was_ready: bool,
+    /// Whose it is.
+    pub(super) whose: Whose,
     pub(super) age_seconds: Option<i64>,
     /// At the price of today.
     pub(super) cents: Option<u64>,
 }
 
+/// Whose box it is that the journal does not have open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Whose {
+    /// Another machine launched it.
+    Another,
+    /// This machine launched it, and gave it up before it came.
+    GivenUp,
+    /// This machine launched it, it was a box once, and it is off the books: there may be work on it.
+    OffTheBooks,
+    /// This machine launched it, and can't read what it wrote down of it.
+    Damaged,
+}
+
+impl Whose {
+    /// By what the journal has of it.
+    pub(super) fn new(instance: &Instance, journal: &[Entry], damaged: &[Damaged]) -> Self {
+        let entry = journal.iter().find(|e| instance.launch == Some(e.launch));
+        match entry {
+            Some(entry) if entry.ready.is_some() => Self::OffTheBooks,
+            Some(_) => Self::GivenUp,
+            None if instance.launch.is_some() && damaged.iter().any(|d| d.launch == instance.launch) => {
+                Self::Damaged
+            }
+            None => Self::Another,
+        }
+    }
+}
+
+impl Document {
+    /// Whether there is nothing to show, and everybody was asked.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { boxes, others, not_ours, working, not_asked } = self;
+        let asked_for = boxes.is_empty() && others.is_empty() && working.is_empty();
+        asked_for && not_ours.is_empty() && not_asked.is_empty()
+    }
+}
+
 impl Other {
-    /// `entry` is that of the journal here, where it has one, as ended.
-    pub(super) fn new(instance: &Instance, entry: Option<&Entry>, now: Timestamp) -> Self {
+    pub(super) fn new(instance: &Instance, whose: Whose, now: Timestamp) -> Self {
         let age_seconds = instance.since.map(|since| (now.as_second() - since.as_second()).max(0));
         let cents = age_seconds.zip(instance.cents_per_hour).map(|(age, per_hour)| cents_of(age, per_hour));
-        let was_ready = entry.is_some_and(|e| e.ready.is_some());
-        Self { instance: instance.clone(), given_up: entry.is_some(), was_ready, age_seconds, cents }
+        Self { instance: instance.clone(), whose, age_seconds, cents }
     }
 }
 
@@ -101,7 +126,7 @@ pub(super) fn render(document: &Document) -> String {
                 format!("{id}{address}{}", place_of(row.instance_type.as_deref(), row.region.as_deref())),
             );
         }
-        if let Some(working) = document.working.iter().find(|w| w.name == row.name) {
+        if let Some(working) = document.working.iter().find(|w| w.is_of(&row.name)) {
             line("in work", working.who.clone());
         }
         line("age", render_age(row.age_seconds));
@@ -116,7 +141,7 @@ pub(super) fn render(document: &Document) -> String {
         }
         cards.push(lines.join("\n"));
     }
-    let without = document.working.iter().filter(|w| document.boxes.iter().all(|row| row.name != w.name));
+    let without = document.working.iter().filter(|w| document.boxes.iter().all(|row| !w.is_of(&row.name)));
     cards.extend(
         without.map(|w| format!("{}\n  {:<13}no instance\n  {:<13}{}", w.name, "state", "in work", w.who)),
     );
@@ -133,16 +158,17 @@ pub(super) fn render(document: &Document) -> String {
 }
 
 fn render_other(other: &Other) -> String {
-    let Other { instance, given_up, was_ready, age_seconds, cents } = other;
+    let Other { instance, whose, age_seconds, cents } = other;
     let mut lines = vec![shown(&instance.name)];
     let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
-    let whose = match &instance.launched_from {
-        _ if *was_ready => "off the books here, and not ended".to_owned(),
-        _ if *given_up => "came after its launch was given up here".to_owned(),
-        Some(from) => format!("launched by another machine, `{}`", shown(from)),
-        None => "launched by another machine".to_owned(),
+    let words = match (whose, &instance.launched_from) {
+        (Whose::OffTheBooks, _) => "off the books here, and not ended".to_owned(),
+        (Whose::GivenUp, _) => "came after its launch was given up here".to_owned(),
+        (Whose::Damaged, _) => "launched here, its file in the journal is damaged".to_owned(),
+        (Whose::Another, Some(from)) => format!("launched by another machine, `{}`", shown(from)),
+        (Whose::Another, None) => "launched by another machine".to_owned(),
     };
-    line("state", format!("{}, {whose}", harmless(&instance.status.to_string())));
+    line("state", format!("{}, {words}", harmless(&instance.status.to_string())));
     line(
         "instance",
         format!(
@@ -158,7 +184,8 @@ fn render_other(other: &Other) -> String {
     if !instance.volumes.is_empty() {
         line("volume", harmless(&instance.volumes.join(", ")));
     }
-    line("end it", format!("devbox down {}{}", instance.id, if *given_up { "" } else { " --force" }));
+    let on_the_books = matches!(whose, Whose::GivenUp | Whose::OffTheBooks);
+    line("end it", format!("devbox down {}{}", instance.id, if on_the_books { "" } else { " --force" }));
     lines.join("\n")
 }
 
@@ -220,6 +247,7 @@ mod tests {
         let other = |name: &str, launched_from: Option<&str>| Instance {
             id: InstanceId("0920582c7ff041399e34823a0be62549".into()),
             name: name.into(),
+            ours: true,
             launch: Some(crate::names::LaunchId::random()),
             status: InstanceStatus::Active,
             address: None,
@@ -233,15 +261,14 @@ mod tests {
             extra: serde_json::Map::new(),
         };
         let now = Timestamp::from_second(7200).unwrap();
-        let given_up = crate::journal::tests::entry();
-        let was_ready = Entry { ready: Some(now), ..given_up.clone() };
         let others = vec![
-            Other::new(&other("train", Some("laptop")), None, now),
-            Other::new(&other("late\u{1b}[31m", None), Some(&given_up), now),
-            Other::new(&other("forgotten", None), Some(&was_ready), now),
+            Other::new(&other("train", Some("laptop")), Whose::Another, now),
+            Other::new(&other("late\u{1b}[31m", None), Whose::GivenUp, now),
+            Other::new(&other("forgotten", None), Whose::OffTheBooks, now),
+            Other::new(&other("scrambled", None), Whose::Damaged, now),
         ];
         let who = |name: &str| Working {
-            name: name.into(),
+            name: name.parse().unwrap(),
             who: "`devbox up` (process 7): waiting for capacity since 09:15".into(),
         };
         let working = vec![who("hello"), who("next")];

@@ -4,6 +4,7 @@ mod choose;
 mod launch;
 mod reach;
 mod report;
+mod settle;
 
 pub use report::still_running;
 
@@ -147,7 +148,7 @@ impl Story<'_> {
         self.tidy(&plan).await?;
         let sites = match plan.source {
             Source::Running { .. } => None,
-            _ => Some(self.with_volumes(self.sites(&plan).await?).await?),
+            _ => Some(self.agreed(self.sites(&plan).await?).await?),
         };
 
         let (environment, up) = self.side_by_side(&plan, sites.as_ref()).await?;
@@ -208,7 +209,7 @@ impl Story<'_> {
 
     /// What the environment is built for: what the box runs, or will run.
     fn system(&self, plan: &UpPlan, sites: Option<&Sites>) -> Result<System> {
-        match (&plan.source, sites.and_then(|s| s.placements.system())) {
+        match (&plan.source, sites.map(|s| s.placements.system)) {
             (Source::Running { entry, .. }, _) => Ok(entry.system),
             (_, Some(system)) => Ok(system),
             (_, None) => Err(Error::new(Kind::Failed, "there is nowhere to launch")),

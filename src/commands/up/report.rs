@@ -107,6 +107,6 @@ pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
             error.hint(format!("{what}: `devbox up {name}` continues, `devbox down {name}` ends it"))
         }
         Ok(None) => error,
-        Err(unreadable) => error.hint(format!("{unreadable}: `devbox list instances` shows what runs")),
+        Err(unreadable) => error.hint(format!("{unreadable}: `devbox status` shows what runs")),
     }
 }
