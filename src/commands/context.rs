@@ -12,6 +12,7 @@ use crate::guest::user_data::USER;
 use crate::journal::{Entry, Journal};
 use crate::names::BoxName;
 use crate::paths::Paths;
+use crate::process::shell_quote;
 use crate::provider::Provider;
 use crate::provider::catalog::Catalog;
 use crate::provider::lambda::{KeySource, LambdaConfig, LambdaProvider};
@@ -32,6 +33,8 @@ pub struct Context {
     pub journal: Journal,
     config_file: Option<PathBuf>,
     settings: Vec<Assignment>,
+    /// The options that say where to look and whom to ask, as they were typed, each with a blank before it.
+    typed: String,
 }
 
 impl Context {
@@ -49,7 +52,13 @@ impl Context {
         let settings = global.set.iter().map(|text| parse_assignment(text)).collect::<Result<_>>()?;
         // Taken from where the user typed it, as `-C` is.
         let config_file = global.config.as_ref().map(|file| here.join(file));
-        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, config_file, settings })
+        let typed = typed(global);
+        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, config_file, settings, typed })
+    }
+
+    /// A command of devbox for a hint, with the options that this one was given.
+    pub fn command(&self, words: &str) -> String {
+        format!("devbox {words}{}", self.typed)
     }
 
     /// The project of the folder, and its configuration.
@@ -298,6 +307,15 @@ impl Context {
         let name = format!("{:08x}-{system}", crate::paths::short_hash(root));
         self.paths.state.join("roots").join(name)
     }
+}
+
+/// The global options that a command needs to mean the same again.
+fn typed(global: &Global) -> String {
+    let path = |path: &Path| shell_quote(&path.display().to_string());
+    let dir = global.dir.iter().map(|dir| format!(" -C {}", path(dir)));
+    let config = global.config.iter().map(|file| format!(" --config {}", path(file)));
+    let set = global.set.iter().map(|set| format!(" --set {}", shell_quote(set)));
+    dir.chain(config).chain(set).collect()
 }
 
 /// The error when nothing of that name is open in the journal.

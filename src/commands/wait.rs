@@ -31,7 +31,10 @@ pub async fn run(cx: &Context, args: &Wait) -> Result<()> {
     let mut last = String::from("it was not asked yet");
     while began.elapsed() < patience {
         match waiting.look(patience.saturating_sub(began.elapsed())).await? {
-            Seen::Done => return done(cx, name.as_deref().unwrap_or_default(), args.state),
+            Seen::Done => match waiting.at_work_still(name.as_deref())? {
+                None => return done(cx, name.as_deref().unwrap_or_default(), args.state),
+                Some(who) => last = who,
+            },
             Seen::NotYet(why) => last = why,
         }
         tokio::time::sleep(STEP.max(waiting.pace() / 2)).await;
@@ -125,6 +128,14 @@ impl Waiting<'_> {
     /// Which devbox works on the box of this name, and at what.
     fn at_work(&self, name: &str) -> Result<Option<String>> {
         Ok(self.cx.journal.working()?.into_iter().find(|w| w.is_of(name)).map(|w| w.who))
+    }
+
+    /// Who may still bring up what is to be gone.
+    fn at_work_still(&self, name: Option<&str>) -> Result<Option<String>> {
+        match (self.args.state, name) {
+            (Awaited::Gone, Some(name)) => self.at_work(name),
+            _ => Ok(None),
+        }
     }
 
     /// For a box that the journal does not have open: another devbox may be waiting for capacity, or another machine

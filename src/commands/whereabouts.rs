@@ -61,7 +61,7 @@ fn elsewhere(entry: &Entry) -> Error {
         None => format!("neither an instance of its launch nor its volume `{}`", entry.volume),
     };
     let at = entry.account.as_ref().map(|a| format!(" at {}", a.address)).unwrap_or_default();
-    Error::new(Kind::Provider, format!("`{name}` may be running in another account: this one has {what}"))
+    Error::new(Kind::Provider, format!("{}: this one has {what}", in_another(name)))
         .detail(format!(
             "it was launched{at} on {}, and may still be billed",
             entry.asked.strftime("%Y-%m-%d %H:%M UTC")
@@ -70,6 +70,15 @@ fn elsewhere(entry: &Entry) -> Error {
         .hint(format!(
             "`devbox down {name} --forget` takes it off the books, if you are certain that it is gone"
         ))
+}
+
+fn in_another(name: &BoxName) -> String {
+    format!("`{name}` may be running in another account")
+}
+
+/// Whether an error says that the account that is asked is another.
+pub fn is_elsewhere(error: &Error, name: &BoxName) -> bool {
+    error.message().starts_with(&in_another(name))
 }
 
 /// The message of a box that died.

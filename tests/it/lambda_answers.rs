@@ -20,13 +20,13 @@ use crate::support::block;
 const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICN+lJwsONkwrdsSnQsu1ydUkIuIg5oOC+Eslvmtt60T";
 
 /// A server that answers each request with what `answer` makes of `METHOD /path`, byte for byte. Ends when dropped.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     end: mpsc::Sender<()>,
 }
 
 impl Server {
-    fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (end, ended) = mpsc::channel();
@@ -57,6 +57,10 @@ impl Server {
         });
         Self { address, end }
     }
+
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
 }
 
 impl Drop for Server {
@@ -67,12 +71,12 @@ impl Drop for Server {
     }
 }
 
-fn http(status: u16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn http(status: u16, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-fn data(value: &Value) -> Vec<u8> {
+pub(crate) fn data(value: &Value) -> Vec<u8> {
     http(200, json!({ "data": value }).to_string().as_bytes())
 }
 
@@ -81,7 +85,7 @@ fn provider(server: &Server, dir: &std::path::Path) -> LambdaProvider {
     let file = dir.join("key");
     std::fs::write(&file, "secret_key").unwrap();
     let config = LambdaConfig {
-        address: format!("http://{}", server.address),
+        address: server.base(),
         key: KeySource { file: Some(file), command: None },
         request_interval: Duration::ZERO,
         launch_interval: Duration::ZERO,

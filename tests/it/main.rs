@@ -9,6 +9,7 @@ mod cli;
 mod crash;
 mod lambda;
 mod lambda_answers;
+mod lambda_books;
 mod lambda_faults;
 mod lambda_stage;
 mod local_provider;

@@ -73,8 +73,14 @@ fn is_stranger(instance: &Instance, journal: &[Entry]) -> bool {
 /// being asked for.
 pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<Meant> {
     let journal = cx.launches()?;
+    let working = cx.journal.working()?;
+    let at_work = |name: &str| working.iter().find(|w| w.is_of(name)).map(being_brought_up);
     let unknown = match cx.find(args.name.as_deref())? {
         Ok(entry) => {
+            // Asked for right now: there is nothing to end yet, and there may never be.
+            if let Some(e) = at_work(entry.name.as_str()).filter(|_| entry.instance.is_none()) {
+                return Err(e);
+            }
             // Trouble with asking is told when it comes to ending the box.
             let instances = match cx.provider_named(&entry.provider, config)?.list().await {
                 Ok(instances) if !args.forget => instances,
@@ -93,9 +99,8 @@ pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<
         None if in_a_project => config.box_name().ok().map(ToString::to_string),
         None => None,
     };
-    let working = cx.journal.working()?;
-    if let Some(working) = working.iter().find(|w| name.as_ref().is_some_and(|n| w.is_of(n))) {
-        return Err(being_brought_up(working));
+    if let Some(e) = name.as_deref().and_then(at_work) {
+        return Err(e);
     }
     let mut instances = Vec::new();
     for provider in cx.providers(config)? {

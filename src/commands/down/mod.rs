@@ -15,6 +15,7 @@ use crate::commands::whereabouts::{Whereabouts, whereabouts};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::events::Phase;
+use crate::failpoint;
 use crate::journal::Entry;
 use crate::names::{InstanceId, shown};
 use crate::plan::cost::{cents_of, render_price};
@@ -42,7 +43,7 @@ pub async fn run(cx: &Context, args: &Down) -> Result<()> {
         Err(e) => {
             return Err(match certain {
                 Ok(()) => e,
-                Err(why) => why.detail(e.to_string()),
+                Err(why) => e.hints().iter().fold(why.detail(e.to_string()), |why, hint| why.hint(hint)),
             });
         }
     };
@@ -60,8 +61,10 @@ pub async fn run(cx: &Context, args: &Down) -> Result<()> {
 /// Every box that this machine launched, those that came after they were given up too. What others launched is named.
 /// `certain`: whether journal and configuration tell all there may be.
 async fn end_everything(cx: &Context, config: &Config, args: &Down, certain: Result<()>) -> Result<()> {
-    let Everything { ours: entries, strangers, asked } = everything(cx, config).await?;
+    let Everything { ours: mut entries, strangers, asked } = everything(cx, config).await?;
     let working = cx.journal.working()?;
+    // Asked for right now: there is nothing to end yet.
+    entries.retain(|e| e.instance.is_some() || working.iter().all(|w| w.name != e.name));
     let at_work = working.iter().find(|w| entries.iter().all(|e| e.name != w.name));
     let all_told = asked
         .map_err(|e| e.hint("what could not be asked may have more that is billed"))
@@ -174,7 +177,11 @@ async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Resu
     let was_gone = running.is_none();
     // The id is part of what a launch cost, also when only its tag was known.
     let entry = Entry { instance: entry.instance.clone().or(instance.map(|i| i.id)), rested, ..entry };
-    cx.journal.end(&entry)?;
+    failpoint::hit("ended");
+    cx.journal.end(&entry).map_err(|e| {
+        e.detail(format!("`{name}` has been ended, only the journal does not know it yet"))
+            .hint(format!("`devbox down {name}` writes it down as soon as there is room"))
+    })?;
     files.remove()?;
     drop(lock);
     report(cx, &entry, was_gone);

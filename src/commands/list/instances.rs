@@ -24,6 +24,9 @@ const COLUMNS: &[Column] = &[
     Column::new("ID").optional(5),
 ];
 
+/// What of an instance only programs need.
+const HIDDEN: [&str; 5] = ["actions", "ssh_key_names", "file_system_mounts", "firewall_rulesets", "tags"];
+
 /// The instances of every provider, and why some could not be asked: one that can't hides nothing of the others.
 pub(super) async fn ask(providers: &[Box<dyn Provider>]) -> (Vec<Instance>, Result<()>) {
     let mut answers = Vec::new();
@@ -72,7 +75,9 @@ pub(super) fn listing(instances: &[Instance], now: Timestamp) -> Listing {
                 (false, _) => "no, devbox never touches it".to_owned(),
             },
         );
-        card.line("id", &i.id.0).extra("", &i.extra);
+        let mut extra = i.extra.clone();
+        extra.retain(|name, _| !HIDDEN.contains(&name.as_str()));
+        card.line("id", &i.id.0).extra("", &extra);
         card
     };
     let row = |i: &Instance| -> Vec<Cell> {

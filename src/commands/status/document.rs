@@ -132,7 +132,8 @@ pub(super) fn render(document: &Document) -> String {
         line("age", render_age(row.age_seconds));
         let cost = render_cost(row.cents, row.cents_per_hour);
         // Nobody knows when it went.
-        line("cost", if row.status == "gone" { format!("at most {cost}") } else { cost });
+        let at_most = row.status == "gone" || row.instance.is_none();
+        line("cost", if at_most { format!("at most {cost}") } else { cost });
         line("project", format!("{} ({})", row.project, row.root));
         line("volume", format!("{}, {}", row.volume, row.system));
         if let Some(fingerprint) = &row.fingerprint {

@@ -55,7 +55,7 @@ impl Story<'_> {
                 self.say_asking(&phase, place, began, aloud);
                 match self.attempt(sites, place, &kit).await? {
                     Outcome::Launched(entry) => {
-                        self.lock.say("bringing it up");
+                        self.say("bringing it up");
                         let id = entry.instance.as_ref().map(ToString::to_string).unwrap_or_default();
                         phase.done(launched_words(&id, place, sites));
                         return Ok(*entry);
@@ -114,7 +114,7 @@ impl Story<'_> {
     /// Waits, counting down.
     pub(super) async fn pause(&self, phase: &Running, pause: Duration, last: &str, began: Instant) {
         let since = jiff::Zoned::now() - began.elapsed();
-        self.lock.say(&format!("waiting for capacity since {}, {last}", since.strftime("%H:%M")));
+        self.say(&format!("waiting for capacity since {}, {last}", since.strftime("%H:%M")));
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             phase.doing(format!(
@@ -271,7 +271,6 @@ impl Story<'_> {
             Err(e) => Err(e),
         };
         self.asking.set(false);
-        failpoint::hit("id");
         outcome
     }
 
@@ -299,6 +298,7 @@ impl Story<'_> {
         entry.address = instance.address;
         entry.cents_per_hour = instance.cents_per_hour.or(entry.cents_per_hour);
         self.cx.journal.write(&entry)?;
+        failpoint::hit("id");
         Ok(Outcome::Launched(Box::new(entry)))
     }
 

@@ -7,6 +7,7 @@ use super::{BoxUp, Story};
 use crate::commands::whereabouts::{still_there, unsettled};
 use crate::error::{Error, Kind, Result};
 use crate::events::Phase;
+use crate::failpoint;
 use crate::guest::facts::Facts;
 use crate::guest::{bootstrap, facts, seed};
 use crate::journal::Entry;
@@ -109,7 +110,8 @@ impl Story<'_> {
                 self.provider.terminate(id, &self.cx.ui.events).await?;
                 failed.push(format!("{id}{} {why}, ended{cost}", place_of(&entry)));
             }
-            self.cx.journal.end(&entry)?;
+            failpoint::hit("replaced");
+            self.close_ended(&entry)?;
             if failed.len() >= self.config.box_.boot_attempts as usize {
                 let error = Error::new(
                     Kind::Provider,
@@ -121,6 +123,13 @@ impl Story<'_> {
             }
             began = Instant::now();
         }
+    }
+
+    /// Takes off the books what has been ended.
+    fn close_ended(&self, entry: &Entry) -> Result<()> {
+        self.cx.journal.end(entry).map_err(|e| {
+            e.detail(format!("`{}` has been ended, only the journal does not know it yet", entry.name))
+        })
     }
 
     /// Ends what comes of launches that were given up: such a box would be billed, and may hold the volume that ours
@@ -199,6 +208,7 @@ impl Story<'_> {
             let instance = self.provider.describe(&id).await?;
             if let Some(address) = instance.as_ref().and_then(|i| i.address) {
                 let entry = Entry { address: Some(address), ..entry };
+                failpoint::hit("address");
                 self.cx.journal.write(&entry)?;
                 return Ok(entry);
             }

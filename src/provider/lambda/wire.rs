@@ -50,9 +50,6 @@ struct Tag {
     value: String,
 }
 
-/// What of an instance nobody needs to see in a listing.
-const HIDDEN: [&str; 4] = ["actions", "ssh_key_names", "file_system_mounts", "firewall_rulesets"];
-
 /// The same without what is `null`: the API's way of saying nothing.
 pub(super) fn without_nulls(value: &Value) -> Value {
     match value {
@@ -82,7 +79,10 @@ pub(super) fn parse_instance(value: &Value) -> Instance {
         _ => Some(system_of(&wire.instance_type.name)),
     };
     let mut extra = without_secrets(&wire.extra);
-    extra.retain(|name, _| !HIDDEN.contains(&name.as_str()));
+    // Read, and shown as they are all the same: others have tags too.
+    if let Some(tags) = value.get("tags") {
+        extra.insert("tags".into(), tags.clone());
+    }
     if let Some(why) = &why {
         extra.insert("unreadable".into(), why.as_str().into());
     }
