@@ -198,10 +198,10 @@ fn a_box_on_its_way_down_is_waited_for() {
         waits(gone.clone()) && waits(Entry { launch: LaunchId::random(), instance: None, ..gone.clone() })
     );
     assert!(!waits(Entry { rested: true, ..gone.clone() }));
-    assert!(still_writing(&["other".parse().unwrap()], &[gone.clone()], &instances).is_none());
+    assert!(still_writing(&["other".parse().unwrap()], std::slice::from_ref(&gone), &instances).is_none());
     for status in [InstanceStatus::Terminated, InstanceStatus::Preempted, InstanceStatus::Active] {
         let instances = [Instance { status, ..instances[0].clone() }];
-        assert!(still_writing(&devbox(), &[gone.clone()], &instances).is_none());
+        assert!(still_writing(&devbox(), std::slice::from_ref(&gone), &instances).is_none());
     }
 }
 
