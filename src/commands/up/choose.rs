@@ -133,6 +133,9 @@ impl Story<'_> {
     /// # Errors
     /// [`Kind::Volume`] when the user does not, or can't be asked.
     pub(super) async fn agreed(&self, sites: Sites) -> Result<Sites> {
+        for note in &sites.placements.notes {
+            self.cx.ui.events.info(note.clone());
+        }
         let Some((name, region)) = &sites.placements.create else { return Ok(sites) };
         let Placed { at, lasting } = self.placed(region.as_deref());
         let question = match &sites.placements.all[..] {
