@@ -10,6 +10,7 @@ mod crash;
 mod lambda;
 mod lambda_answers;
 mod lambda_faults;
+mod lambda_small;
 mod lambda_stage;
 mod local_provider;
 #[path = "../sim/mod.rs"]
