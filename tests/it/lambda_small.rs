@@ -1,7 +1,20 @@
 //! Small things of Lambda Cloud that people trip over: what is missing, what is slow, what is misspelt.
 
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
 use crate::lambda_stage::Cloud;
-use crate::support::TestEnv;
+use crate::support::{TestEnv, host};
+
+/// Far less than trying again and again takes.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// Programs of this machine in a folder of their own: all that Lambda needs, and nothing for local boxes.
 fn path_without_local_boxes(env: &TestEnv) -> String {
@@ -63,4 +76,95 @@ fn doctor_misses_the_key_of_what_the_journal_has_open() {
     let text = cloud.env.devbox(["doctor"]).code(1).stdout;
     assert!(line_of(&text, "lambda ").contains("there is no key for Lambda Cloud"), "{text}");
     assert!(text.contains("fix: make one in Lambda's console"), "{text}");
+}
+
+/// A devbox whose Lambda is at this address, at the pace of the real one.
+fn pointed_at(address: String) -> TestEnv {
+    let mut env = TestEnv::empty();
+    env.set("LAMBDA_API_KEY", "secret_x");
+    env.set("DEVBOX_LAMBDA_ADDRESS", address);
+    env
+}
+
+/// A server with TLS, whose certificate is none. It takes a connection after the other until the test ends.
+fn with_a_bad_certificate(env: &TestEnv) -> String {
+    #[derive(Debug)]
+    struct Bad(Arc<CertifiedKey>);
+    impl ResolvesServerCert for Bad {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(Arc::clone(&self.0))
+        }
+    }
+    let file = env.path("tls-key");
+    host("ssh-keygen", &["-q", "-t", "ecdsa", "-m", "PKCS8", "-N", "", "-f", file.to_str().unwrap()]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let inside: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let key = base64::engine::general_purpose::STANDARD.decode(inside).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+    let bad = Bad(Arc::new(CertifiedKey::new(vec![CertificateDer::from(vec![0x30, 0x00])], key)));
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(ring)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(bad));
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("https://{}/api/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            // The client hangs up in the middle, which is what this is for.
+            let mut talk = rustls::StreamOwned::new(tls, stream.unwrap());
+            devbox::error::ignore(talk.read(&mut [0]));
+        }
+    });
+    address
+}
+
+/// A connection that is not safe does not become safe by trying again, and it is no network that is missing.
+#[test]
+fn without_safe_tls_it_ends_at_once_and_says_so() {
+    let cloud = Cloud::without_boxes();
+    let plain = pointed_at(cloud.sim.base().replace("http://", "https://"));
+    let mut bad = pointed_at(String::new());
+    let address = with_a_bad_certificate(&bad);
+    bad.set("DEVBOX_LAMBDA_ADDRESS", address);
+    for (env, words) in [(plain, "does not speak TLS"), (bad, "its certificate is not to be trusted")] {
+        let began = Instant::now();
+        let run = env.devbox(["list", "images"]).code(4).says(&[words, "hint:", "`lambda.address`"]);
+        assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+        assert!(!run.stderr.contains("is there a network"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn an_address_that_lacks_its_path_is_found_out() {
+    let cloud = Cloud::without_boxes();
+    let env = pointed_at(cloud.sim.base().replace("/api/v1", ""));
+    env.devbox(["list", "images"]).code(4).says(&[
+        "global/not-found",
+        "hint: is `lambda.address`",
+        "`/api/v1`",
+    ]);
+}
+
+/// Whoever waits for a server that takes the connection and says nothing is told so within seconds.
+#[test]
+fn silence_is_explained() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let env = pointed_at(format!("http://{}/api/v1", silent.local_addr().unwrap()));
+    let began = Instant::now();
+    let mut child = env.start(["list", "images"]);
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told =
+        lines.map_while(Result::ok).find(|line| line.contains("waiting for an answer of Lambda (`images`)"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        told.is_some() && began.elapsed() < Duration::from_secs(25),
+        "{told:?} after {:?}",
+        began.elapsed()
+    );
 }
