@@ -85,6 +85,11 @@ fn init_writes_what_is_missing_and_nothing_else() {
     env.devbox(["-C", "inner", "init", "--name", "x"]).ok();
     assert!(env.project("devbox.toml").exists(), "beside the flake, not in the folder below it");
     assert_eq!(fs::read_to_string(env.project("flake.nix")).unwrap(), "# mine");
+
+    // A repository of its own has a project of its own.
+    fs::create_dir_all(env.project("vendored/.git")).unwrap();
+    env.devbox(["-C", "vendored", "init"]).ok().says(&["flake.nix"]);
+    assert!(env.project("vendored/flake.nix").exists() && env.project("vendored/devbox.toml").exists());
 }
 
 #[test]
