@@ -18,5 +18,6 @@ mod sim;
 mod sim_api;
 mod sim_boxes;
 mod sim_stage;
+mod ssh_keys;
 mod story;
 mod support;
