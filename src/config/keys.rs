@@ -178,7 +178,9 @@ pub static KEYS: &[Key] = &[
         path: "ssh.key",
         shape: Shape::Path,
         scope: Scope::Personal,
-        fallback: Fallback::Found("one that ssh would use, in a file or the agent, or else one of devbox's own"),
+        fallback: Fallback::Found(
+            "one that ssh would use, in a file or the agent, or else one of devbox's own",
+        ),
         example: r#""~/.ssh/id_ed25519""#,
         doc: "The private key to log in with, or a public one whose private half the agent has.",
     },

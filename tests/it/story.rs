@@ -7,7 +7,11 @@ use crate::support::{TestEnv, finish, host, until};
 fn a_box_comes_and_goes_and_everything_stays() {
     let env = TestEnv::new("hello");
     let up = env.devbox(["up", "-y", "--json"]).ok();
-    assert!(!up.stdout.contains('━') && !up.stdout.contains(r#""message":"""#), "drawn in JSON: {}", up.stdout);
+    assert!(
+        !up.stdout.contains('━') && !up.stdout.contains(r#""message":"""#),
+        "drawn in JSON: {}",
+        up.stdout
+    );
     let first = up.result();
     assert_eq!(first["generation"], 1);
     assert_eq!(first["copied-paths"], first["paths"]);

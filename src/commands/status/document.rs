@@ -7,8 +7,8 @@ use crate::journal::Entry;
 use crate::names::shown;
 use crate::plan::cost::{cents_of, render_hourly, render_price};
 use crate::provider::Instance;
+use crate::ui::card::{Card, render_cards};
 use crate::ui::render_seconds;
-use crate::ui::text::harmless;
 
 /// A box as `status` shows it.
 #[derive(Debug, Serialize)]
@@ -86,80 +86,64 @@ impl Other {
     }
 }
 
-/// Quiet two-column cards. Pure.
-pub(super) fn render(document: &Document) -> String {
-    let mut cards = Vec::new();
-    for row in &document.boxes {
-        let mut lines = vec![row.name.clone()];
-        let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
-        let word = if row.ready { row.state.clone() } else { format!("{}, {}", row.status, row.state) };
-        line("state", word);
-        if let (Some(id), address) = (&row.instance, &row.address) {
-            let address = address.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
-            line(
-                "instance",
-                format!("{id}{address}{}", place_of(row.instance_type.as_deref(), row.region.as_deref())),
-            );
-        }
-        if let Some(working) = document.working.iter().find(|w| w.name == row.name) {
-            line("in work", working.who.clone());
-        }
-        line("age", render_age(row.age_seconds));
-        let cost = render_cost(row.cents, row.cents_per_hour);
-        // Nobody knows when it went.
-        line("cost", if row.status == "gone" { format!("at most {cost}") } else { cost });
-        line("project", format!("{} ({})", row.project, row.root));
-        line("volume", format!("{}, {}", row.volume, row.system));
-        if let Some(fingerprint) = &row.fingerprint {
-            let generation = row.generation.map(|g| format!(", generation {g}")).unwrap_or_default();
-            line("environment", format!("{}{generation}", fingerprint.get(..12).unwrap_or(fingerprint)));
-        }
-        cards.push(lines.join("\n"));
+/// Quiet two-column cards, `width` columns wide. Pure.
+pub(super) fn render(document: &Document, width: usize) -> String {
+    let working = |name: &str| document.working.iter().find(|w| w.name == name).map(|w| &w.who);
+    let mut cards: Vec<Card> = document.boxes.iter().map(|row| card_of(row, working(&row.name))).collect();
+    for w in document.working.iter().filter(|w| document.boxes.iter().all(|row| row.name != w.name)) {
+        let mut card = Card::new(&w.name);
+        card.line("state", "no instance").line("in work", &w.who);
+        cards.push(card);
     }
-    let without = document.working.iter().filter(|w| document.boxes.iter().all(|row| row.name != w.name));
-    cards.extend(
-        without.map(|w| format!("{}\n  {:<13}no instance\n  {:<13}{}", w.name, "state", "in work", w.who)),
-    );
-    cards.extend(document.others.iter().map(render_other));
+    cards.extend(document.others.iter().map(card_of_other));
     if !document.not_ours.is_empty() {
-        let ids: Vec<_> = document
-            .not_ours
-            .iter()
-            .map(|i| harmless(&format!("{} ({}, {})", i.id, i.name, i.status)))
-            .collect();
-        cards.push(format!("not ours, never touched\n  {}", ids.join("\n  ")));
+        let mut card = Card::new("not ours, never touched");
+        let name = |i: &Instance| if i.name.is_empty() { "no name".to_owned() } else { shown(&i.name) };
+        let instances = document.not_ours.iter().map(|i| format!("{} ({}, {})", i.id, name(i), i.status));
+        card.lines(if document.not_ours.len() == 1 { "instance" } else { "instances" }, instances);
+        cards.push(card);
     }
-    cards.iter().map(|card| format!("{card}\n")).collect::<Vec<_>>().join("\n")
+    render_cards(&cards, width)
 }
 
-fn render_other(other: &Other) -> String {
+fn card_of(row: &Row, working: Option<&String>) -> Card {
+    let mut card = Card::new(&row.name);
+    card.line("state", if row.ready { row.state.clone() } else { format!("{}, {}", row.status, row.state) });
+    if let Some(id) = &row.instance {
+        let address = row.address.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
+        let place = place_of(row.instance_type.as_deref(), row.region.as_deref());
+        card.line("instance", format!("{id}{address}{place}"));
+    }
+    card.maybe("in work", working).line("age", render_age(row.age_seconds));
+    let cost = render_cost(row.cents, row.cents_per_hour);
+    // Nobody knows when it went.
+    card.line("cost", if row.status == "gone" { format!("at most {cost}") } else { cost });
+    card.line("project", format!("{} ({})", row.project, row.root));
+    card.line("volume", format!("{}, {}", row.volume, row.system));
+    if let Some(fingerprint) = &row.fingerprint {
+        let generation = row.generation.map(|g| format!(", generation {g}")).unwrap_or_default();
+        card.line("environment", format!("{}{generation}", fingerprint.get(..12).unwrap_or(fingerprint)));
+    }
+    card
+}
+
+fn card_of_other(other: &Other) -> Card {
     let Other { instance, given_up, was_ready, age_seconds, cents } = other;
-    let mut lines = vec![shown(&instance.name)];
-    let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
+    let mut card = Card::new(&instance.name);
     let whose = match &instance.launched_from {
         _ if *was_ready => "off the books here, and not ended".to_owned(),
         _ if *given_up => "came after its launch was given up here".to_owned(),
         Some(from) => format!("launched by another machine, `{}`", shown(from)),
         None => "launched by another machine".to_owned(),
     };
-    line("state", format!("{}, {whose}", harmless(&instance.status.to_string())));
-    line(
-        "instance",
-        format!(
-            "{}{}",
-            harmless(&instance.id.0),
-            place_of(instance.instance_type.as_deref(), instance.region.as_deref())
-        ),
-    );
-    if let Some(age) = age_seconds {
-        line("age", render_age(*age));
-    }
-    line("cost", render_cost(*cents, instance.cents_per_hour));
-    if !instance.volumes.is_empty() {
-        line("volume", harmless(&instance.volumes.join(", ")));
-    }
-    line("end it", format!("devbox down {}{}", instance.id, if *given_up { "" } else { " --force" }));
-    lines.join("\n")
+    card.line("state", format!("{}, {whose}", instance.status));
+    let place = place_of(instance.instance_type.as_deref(), instance.region.as_deref());
+    card.line("instance", format!("{}{place}", instance.id));
+    card.maybe("age", age_seconds.map(render_age));
+    card.line("cost", render_cost(*cents, instance.cents_per_hour));
+    card.line("volume", instance.volumes.join(", "));
+    card.line("end it", format!("devbox down {}{}", instance.id, if *given_up { "" } else { " --force" }));
+    card
 }
 
 /// `, gpu_1x_gh200 in us-east-3`, as far as it is known.
@@ -202,7 +186,8 @@ mod tests {
             instance: Some("local-0123".into()),
             address: Some("10.77.0.2".into()),
             project: "hello".into(),
-            root: "/home/me/hello".into(),
+            root: "/home/me/work/with long/paths/and still/longer paths/that nobody can see the end of/hello"
+                .into(),
             system: "aarch64-linux".into(),
             instance_type: Some("gpu_1x_gh200".into()),
             region: Some("us-east-3".into()),
@@ -238,7 +223,7 @@ mod tests {
         let others = vec![
             Other::new(&other("train", Some("laptop")), None, now),
             Other::new(&other("late\u{1b}[31m", None), Some(&given_up), now),
-            Other::new(&other("forgotten", None), Some(&was_ready), now),
+            Other::new(&other("", None), Some(&was_ready), now),
         ];
         let who = |name: &str| Working {
             name: name.into(),
@@ -248,10 +233,10 @@ mod tests {
         let document = Document {
             boxes: vec![row],
             others,
-            not_ours: vec![other("x", None)],
+            not_ours: vec![other("x", None), other("", None)],
             working,
             not_asked: vec![],
         };
-        insta::assert_snapshot!(render(&document));
+        insta::assert_snapshot!(render(&document, 80));
     }
 }

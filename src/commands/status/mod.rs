@@ -100,7 +100,7 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
     if cx.ui.is_json() {
         cx.ui.document(&document);
     } else {
-        cx.ui.data(&render(&document));
+        cx.ui.data(&render(&document, cx.ui.columns()));
         let Document { boxes, others, working, not_asked, .. } = &document;
         if boxes.is_empty() && others.is_empty() && working.is_empty() && not_asked.is_empty() {
             cx.ui.events.info("no box is up; `devbox up` in a project brings one");
