@@ -188,7 +188,8 @@ impl Context {
         LambdaProvider::new(config, self.ui.events.clone())
     }
 
-    fn lambda_key(&self, config: &Config) -> KeySource {
+    /// Where the key for Lambda Cloud comes from, if anything says so.
+    pub fn lambda_key(&self, config: &Config) -> KeySource {
         let Lambda { api_key_file, api_key_command, .. } = &config.lambda;
         KeySource { file: api_key_file.clone(), command: api_key_command.clone() }
     }

@@ -11,6 +11,7 @@ mod lambda;
 mod lambda_answers;
 mod lambda_books;
 mod lambda_faults;
+mod lambda_small;
 mod lambda_stage;
 mod local_provider;
 #[path = "../sim/mod.rs"]
@@ -18,5 +19,6 @@ mod sim;
 mod sim_api;
 mod sim_boxes;
 mod sim_stage;
+mod ssh_keys;
 mod story;
 mod support;

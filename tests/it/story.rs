@@ -6,7 +6,13 @@ use crate::support::{TestEnv, finish, host, until};
 #[test]
 fn a_box_comes_and_goes_and_everything_stays() {
     let env = TestEnv::new("hello");
-    let first = env.devbox(["up", "-y", "--json"]).ok().result();
+    let up = env.devbox(["up", "-y", "--json"]).ok();
+    assert!(
+        !up.stdout.contains('━') && !up.stdout.contains(r#""message":"""#),
+        "drawn in JSON: {}",
+        up.stdout
+    );
+    let first = up.result();
     assert_eq!(first["generation"], 1);
     assert_eq!(first["copied-paths"], first["paths"]);
     assert_eq!(env.status()["fingerprint"], first["fingerprint"]);

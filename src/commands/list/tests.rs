@@ -97,7 +97,7 @@ proptest! {
         };
         let ruleset = Ruleset {
             id: text(), name: text(), region: Some(region), rules: vec![rule; 2], created: text(),
-            instance_ids: vec![text(), text()], extra: extra.clone(),
+            instance_ids: Some(vec![text(), text()]), extra: extra.clone(),
         };
         is_harmless(&rulesets::listing(&[ruleset, Ruleset::default()]), 2, width)?;
 

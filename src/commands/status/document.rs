@@ -7,8 +7,8 @@ use crate::journal::{Damaged, Entry, Working};
 use crate::names::shown;
 use crate::plan::cost::{cents_of, render_hourly, render_price};
 use crate::provider::Instance;
+use crate::ui::card::{Card, render_cards};
 use crate::ui::render_seconds;
-use crate::ui::text::harmless;
 
 /// A box as `status` shows it.
 #[derive(Debug, Serialize)]
@@ -111,57 +111,51 @@ impl Other {
     }
 }
 
-/// Quiet two-column cards. Pure.
-pub(super) fn render(document: &Document) -> String {
-    let mut cards = Vec::new();
-    for row in &document.boxes {
-        let mut lines = vec![row.name.clone()];
-        let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
-        let word = if row.ready { row.state.clone() } else { format!("{}, {}", row.status, row.state) };
-        line("state", word);
-        if let (Some(id), address) = (&row.instance, &row.address) {
-            let address = address.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
-            line(
-                "instance",
-                format!("{id}{address}{}", place_of(row.instance_type.as_deref(), row.region.as_deref())),
-            );
-        }
-        if let Some(working) = document.working.iter().find(|w| w.is_of(&row.name)) {
-            line("in work", working.who.clone());
-        }
-        line("age", render_age(row.age_seconds));
-        let cost = render_cost(row.cents, row.cents_per_hour);
-        // Nobody knows when it went.
-        let at_most = row.status == "gone" || row.instance.is_none();
-        line("cost", if at_most { format!("at most {cost}") } else { cost });
-        line("project", format!("{} ({})", row.project, row.root));
-        line("volume", format!("{}, {}", row.volume, row.system));
-        if let Some(fingerprint) = &row.fingerprint {
-            let generation = row.generation.map(|g| format!(", generation {g}")).unwrap_or_default();
-            line("environment", format!("{}{generation}", fingerprint.get(..12).unwrap_or(fingerprint)));
-        }
-        cards.push(lines.join("\n"));
+/// Quiet two-column cards, `width` columns wide. Pure.
+pub(super) fn render(document: &Document, width: usize) -> String {
+    let working = |name: &str| document.working.iter().find(|w| w.is_of(name)).map(|w| &w.who);
+    let mut cards: Vec<Card> = document.boxes.iter().map(|row| card_of(row, working(&row.name))).collect();
+    for w in document.working.iter().filter(|w| document.boxes.iter().all(|row| !w.is_of(&row.name))) {
+        let mut card = Card::new(w.name.as_str());
+        card.line("state", "no instance").line("in work", &w.who);
+        cards.push(card);
     }
-    let without = document.working.iter().filter(|w| document.boxes.iter().all(|row| !w.is_of(&row.name)));
-    cards.extend(
-        without.map(|w| format!("{}\n  {:<13}no instance\n  {:<13}{}", w.name, "state", "in work", w.who)),
-    );
-    cards.extend(document.others.iter().map(render_other));
+    cards.extend(document.others.iter().map(card_of_other));
     if !document.not_ours.is_empty() {
-        let ids: Vec<_> = document
-            .not_ours
-            .iter()
-            .map(|i| harmless(&format!("{} ({}, {})", i.id, i.name, i.status)))
-            .collect();
-        cards.push(format!("not ours, never touched\n  {}", ids.join("\n  ")));
+        let mut card = Card::new("not ours, never touched");
+        let name = |i: &Instance| if i.name.is_empty() { "no name".to_owned() } else { shown(&i.name) };
+        let instances = document.not_ours.iter().map(|i| format!("{} ({}, {})", i.id, name(i), i.status));
+        card.lines(if document.not_ours.len() == 1 { "instance" } else { "instances" }, instances);
+        cards.push(card);
     }
-    cards.iter().map(|card| format!("{card}\n")).collect::<Vec<_>>().join("\n")
+    render_cards(&cards, width)
 }
 
-fn render_other(other: &Other) -> String {
+fn card_of(row: &Row, working: Option<&String>) -> Card {
+    let mut card = Card::new(&row.name);
+    card.line("state", if row.ready { row.state.clone() } else { format!("{}, {}", row.status, row.state) });
+    if let Some(id) = &row.instance {
+        let address = row.address.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
+        let place = place_of(row.instance_type.as_deref(), row.region.as_deref());
+        card.line("instance", format!("{id}{address}{place}"));
+    }
+    card.maybe("in work", working).line("age", render_age(row.age_seconds));
+    let cost = render_cost(row.cents, row.cents_per_hour);
+    // Nobody knows when it went, or whether it came.
+    let at_most = row.status == "gone" || row.instance.is_none();
+    card.line("cost", if at_most { format!("at most {cost}") } else { cost });
+    card.line("project", format!("{} ({})", row.project, row.root));
+    card.line("volume", format!("{}, {}", row.volume, row.system));
+    if let Some(fingerprint) = &row.fingerprint {
+        let generation = row.generation.map(|g| format!(", generation {g}")).unwrap_or_default();
+        card.line("environment", format!("{}{generation}", fingerprint.get(..12).unwrap_or(fingerprint)));
+    }
+    card
+}
+
+fn card_of_other(other: &Other) -> Card {
     let Other { instance, whose, age_seconds, cents } = other;
-    let mut lines = vec![shown(&instance.name)];
-    let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
+    let mut card = Card::new(&instance.name);
     let words = match (whose, &instance.launched_from) {
         (Whose::OffTheBooks, _) => "off the books here, and not ended".to_owned(),
         (Whose::GivenUp, _) => "came after its launch was given up here".to_owned(),
@@ -169,25 +163,15 @@ fn render_other(other: &Other) -> String {
         (Whose::Another, Some(from)) => format!("launched by another machine, `{}`", shown(from)),
         (Whose::Another, None) => "launched by another machine".to_owned(),
     };
-    line("state", format!("{}, {words}", harmless(&instance.status.to_string())));
-    line(
-        "instance",
-        format!(
-            "{}{}",
-            harmless(&instance.id.0),
-            place_of(instance.instance_type.as_deref(), instance.region.as_deref())
-        ),
-    );
-    if let Some(age) = age_seconds {
-        line("age", render_age(*age));
-    }
-    line("cost", render_cost(*cents, instance.cents_per_hour));
-    if !instance.volumes.is_empty() {
-        line("volume", harmless(&instance.volumes.join(", ")));
-    }
+    card.line("state", format!("{}, {words}", instance.status));
+    let place = place_of(instance.instance_type.as_deref(), instance.region.as_deref());
+    card.line("instance", format!("{}{place}", instance.id));
+    card.maybe("age", age_seconds.map(render_age));
+    card.line("cost", render_cost(*cents, instance.cents_per_hour));
+    card.line("volume", instance.volumes.join(", "));
     let on_the_books = matches!(whose, Whose::GivenUp | Whose::OffTheBooks);
-    line("end it", format!("devbox down {}{}", instance.id, if on_the_books { "" } else { " --force" }));
-    lines.join("\n")
+    card.line("end it", format!("devbox down {}{}", instance.id, if on_the_books { "" } else { " --force" }));
+    card
 }
 
 /// `, gpu_1x_gh200 in us-east-3`, as far as it is known.
@@ -230,7 +214,8 @@ mod tests {
             instance: Some("local-0123".into()),
             address: Some("10.77.0.2".into()),
             project: "hello".into(),
-            root: "/home/me/hello".into(),
+            root: "/home/me/work/with long/paths/and still/longer paths/that nobody can see the end of/hello"
+                .into(),
             system: "aarch64-linux".into(),
             instance_type: Some("gpu_1x_gh200".into()),
             region: Some("us-east-3".into()),
@@ -265,7 +250,7 @@ mod tests {
         let others = vec![
             Other::new(&other("train", Some("laptop")), Whose::Another, now),
             Other::new(&other("late\u{1b}[31m", None), Whose::GivenUp, now),
-            Other::new(&other("forgotten", None), Whose::OffTheBooks, now),
+            Other::new(&other("", None), Whose::OffTheBooks, now),
             Other::new(&other("scrambled", None), Whose::Damaged, now),
         ];
         let who = |name: &str| Working {
@@ -276,10 +261,10 @@ mod tests {
         let document = Document {
             boxes: vec![row],
             others,
-            not_ours: vec![other("x", None)],
+            not_ours: vec![other("x", None), other("", None)],
             working,
             not_asked: vec![],
         };
-        insta::assert_snapshot!(render(&document));
+        insta::assert_snapshot!(render(&document, 80));
     }
 }

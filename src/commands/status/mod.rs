@@ -107,7 +107,7 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
     if cx.ui.is_json() {
         cx.ui.document(&document);
     } else {
-        cx.ui.data(&render(&document));
+        cx.ui.data(&render(&document, cx.ui.columns()));
         if nothing && all_right.is_ok() && unknown.is_none() {
             cx.ui.events.info("no box is up; `devbox up` in a project brings one");
         }

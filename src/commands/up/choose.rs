@@ -168,8 +168,13 @@ impl Story<'_> {
 
     /// The key to log in with: of the user's, the one that the provider knows.
     pub(super) async fn login(&self) -> Result<LoginKey> {
-        let keys =
-            keys::candidates(&self.cx.paths, self.config.ssh.key.as_deref(), &self.wanted.name).await?;
+        let keys = keys::candidates(
+            &self.cx.paths,
+            self.config.ssh.key.as_deref(),
+            &self.wanted.name,
+            &self.cx.ui.events,
+        )
+        .await?;
         self.provider.login_key(&keys).await
     }
 }

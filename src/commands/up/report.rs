@@ -53,9 +53,7 @@ impl Story<'_> {
         if spans.len() > 2 {
             let width =
                 console::Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
-            ui.events.info("");
             ui.block(render_timeline(&spans, took, width.saturating_sub(2)));
-            ui.events.info("");
         }
         let name = &entry.name;
         // The name may be left out where it is the project's own.

@@ -132,7 +132,7 @@ fn unreadable(item: &Value, what: &str, e: &serde_json::Error) -> Error {
 
 /// An error where the API knows no such object.
 fn is_no_such_object(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Api(Failure::Refused(Refusal { status, code, .. })) if *status == 404 || code == NO_SUCH_OBJECT)
+    matches!(trouble, Trouble::Api(Failure::Refused(Refusal { status, code, foreign, .. })) if (*status == 404 && !foreign) || code == NO_SUCH_OBJECT)
 }
 
 #[async_trait(?Send)]
