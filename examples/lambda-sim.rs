@@ -60,7 +60,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("lambda-sim: {e}");
-            e.causes().iter().chain(e.hints()).for_each(|line| eprintln!("  {line}"));
+            e.detail_lines().iter().for_each(|line| eprintln!("  {line}"));
+            e.causes().iter().for_each(|cause| eprintln!("caused by: {cause}"));
+            e.hints().iter().for_each(|hint| eprintln!("hint: {hint}"));
             ExitCode::FAILURE
         }
     }

@@ -16,8 +16,8 @@ fi
 export PATH=$PATH:/usr/sbin:/sbin
 export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$HOME/.cache}
 export HOME=${sandbox:?}/home XDG_CONFIG_HOME=$sandbox/config XDG_STATE_HOME=$sandbox/state
-# Settings of the user's would tell another story.
-for variable in "${!DEVBOX_@}"; do
+# Settings of the user's would tell another story, and a key of theirs would have Lambda asked.
+for variable in "${!DEVBOX_@}" "${!LAMBDA_@}"; do
     unset "$variable"
 done
 

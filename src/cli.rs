@@ -198,9 +198,10 @@ pub struct Run {
     pub command: Vec<String>,
 }
 
-/// Show the boxes of this machine.
+/// Show every box of the account that carries our tag, with state, age and cost.
 ///
-/// Asks the provider and each box. What only the journal knows is shown too: a provider that can't
+/// Asks the provider and each box. Boxes that other machines launched are shown too, and what is not ours is told apart.
+/// What only the journal knows is shown too: a provider that can't
 /// be reached does not mean that nothing runs.
 #[derive(Args, Debug)]
 pub struct Status {

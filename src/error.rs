@@ -66,7 +66,15 @@ impl Error {
     /// Adds a way out. Several are printed in the order given.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        let hint = hint.into();
+        // Lambda's own suggestion may be ours.
+        if !self
+            .hints
+            .iter()
+            .any(|known| known.trim_end_matches('.').eq_ignore_ascii_case(hint.trim_end_matches('.')))
+        {
+            self.hints.push(hint);
+        }
         self
     }
 

@@ -16,6 +16,10 @@ pub enum Phase {
     Environment,
     /// Making the local provider's root filesystem (first time only).
     RootFilesystem,
+    /// Waiting for the end of an instance that still has the volume.
+    LetGo,
+    /// Looking for a region where a machine is free, so that the volume can be made there.
+    Market,
     /// Asking the provider for an instance.
     Launch,
     /// From the launch until ssh answers with the pinned host key.
@@ -54,6 +58,8 @@ impl Phase {
         match self {
             Self::Environment => "environment",
             Self::RootFilesystem => "root filesystem",
+            Self::LetGo => "volume",
+            Self::Market => "capacity",
             Self::Launch => "launch",
             Self::Boot => "boot",
             Self::Bootstrap => "set up",

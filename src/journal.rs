@@ -68,6 +68,9 @@ pub struct Entry {
     pub ready: Option<Timestamp>,
     /// The environment last made current on it.
     pub fingerprint: Option<Fingerprint>,
+    /// Whether it was brought to rest before its end: nothing of it writes to the volume any more.
+    #[serde(default)]
+    pub rested: bool,
     /// When it was ended, or found to be gone.
     pub ended: Option<Timestamp>,
 }
@@ -86,6 +89,15 @@ impl Entry {
         let until = self.ended.unwrap_or(now);
         Some(cents_of(until.as_second() - self.asked.as_second(), self.cents_per_hour?))
     }
+}
+
+/// A file of the journal that can't be read: it may stand for a box that bills.
+#[derive(Debug)]
+pub struct Damaged {
+    /// The launch that it is named after.
+    pub launch: Option<LaunchId>,
+    /// What is wrong with it.
+    pub error: Error,
 }
 
 /// The journal of this machine.
@@ -119,28 +131,40 @@ impl Journal {
         })
     }
 
+    /// Every launch, oldest first, and the files that tell of none.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn read_in_part(&self) -> Result<(Vec<Entry>, Vec<Damaged>)> {
+        let what = || format!("can't read the journal {}", tick(&self.folder));
+        let listing = match std::fs::read_dir(&self.folder) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+            other => other.or_fail(what)?,
+        };
+        let (mut entries, mut damaged) = (Vec::new(), Vec::new());
+        for file in listing {
+            let path = file.or_fail(what)?.path();
+            if path.extension().is_some_and(|e| e == "json") {
+                let text = std::fs::read(&path).or_fail(|| format!("can't read {}", tick(&path)));
+                match text.and_then(|text| parse_entry(&text, &path)) {
+                    Ok(entry) => entries.push(entry),
+                    Err(error) => damaged.push(Damaged { launch: launch_of(&path), error }),
+                }
+            }
+        }
+        entries.sort_by_key(|e: &Entry| (e.asked, e.launch));
+        damaged.sort_by_key(|d| d.launch);
+        Ok((entries, damaged))
+    }
+
     /// Every launch, oldest first.
     ///
     /// # Errors
     /// When the folder or one of its files can't be read. A launch that can't be read may be one
     /// that bills.
     pub fn read(&self) -> Result<Vec<Entry>> {
-        let what = || format!("can't read the journal {}", tick(&self.folder));
-        let listing = match std::fs::read_dir(&self.folder) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.or_fail(what)?,
-        };
-        let mut entries = Vec::new();
-        for file in listing {
-            let path = file.or_fail(what)?.path();
-            if path.extension().is_some_and(|e| e == "json") {
-                let text =
-                    std::fs::read_to_string(&path).or_fail(|| format!("can't read {}", tick(&path)))?;
-                entries.push(parse_entry(&text, &path)?);
-            }
-        }
-        entries.sort_by_key(|e: &Entry| (e.asked, e.launch));
-        Ok(entries)
+        let (entries, damaged) = self.read_in_part()?;
+        damaged.into_iter().next().map_or(Ok(entries), |damaged| Err(damaged.error))
     }
 
     /// The launches that may still be billed, oldest first.
@@ -212,7 +236,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the locks can't be read.
-    pub fn working(&self) -> Result<Vec<(BoxName, String)>> {
+    pub fn working(&self) -> Result<Vec<Working>> {
         let what = || format!("can't read the locks in {}", tick(&self.locks));
         let listing = match std::fs::read_dir(&self.locks) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -228,11 +252,33 @@ impl Journal {
             let file = File::open(&path).or_fail(what)?;
             let free = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
             if free == Err(rustix::io::Errno::WOULDBLOCK) {
-                working.push((name, std::fs::read_to_string(&path).or_fail(what)?));
+                working.push(Working { name, who: std::fs::read_to_string(&path).or_fail(what)? });
             }
         }
-        working.sort();
+        working.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
         Ok(working)
+    }
+}
+
+/// A devbox that works on a box.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Working {
+    /// The box.
+    pub name: BoxName,
+    /// Which one, and what it says of that: `` `devbox up` (process 7): waiting for capacity ``.
+    pub who: String,
+}
+
+impl Working {
+    /// Whether that is the box of this name, in any case.
+    pub fn is_of(&self, name: &str) -> bool {
+        self.name.as_str().eq_ignore_ascii_case(name)
+    }
+
+    /// The number of its process.
+    pub fn process(&self) -> Option<u32> {
+        self.who.split_once("(process ")?.1.split_once(')')?.0.parse().ok()
     }
 }
 
@@ -252,10 +298,14 @@ impl Lock {
     }
 }
 
-fn parse_entry(text: &str, path: &Path) -> Result<Entry> {
-    serde_json::from_str(text).map_err(|e| {
+fn launch_of(path: &Path) -> Option<LaunchId> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+fn parse_entry(text: &[u8], path: &Path) -> Result<Entry> {
+    serde_json::from_slice(text).map_err(|e| {
         Error::new(Kind::Failed, format!("the journal file {} is damaged", tick(path)))
-            .hint("it may stand for a box that bills: `devbox list instances` shows what runs; then move the file away")
+            .hint("it may stand for a box that bills: `devbox status` shows all that run; end it, then move the file away")
             .caused_by(e)
     })
 }
@@ -287,6 +337,7 @@ pub(crate) mod tests {
             login_key: None,
             ready: None,
             fingerprint: None,
+            rested: false,
             ended: None,
         }
     }
@@ -317,6 +368,11 @@ pub(crate) mod tests {
         let error = journal.open().unwrap_err();
         assert!(error.to_string().contains("x.json"), "{error}");
         assert!(!error.hints().is_empty());
+        let (entries, damaged) = journal.read_in_part().unwrap();
+        assert_eq!((entries.len(), damaged.len(), damaged[0].launch), (1, 1, None));
+        let launch = entries[0].launch;
+        std::fs::write(journal.file(launch), b"\xff").unwrap();
+        assert!(journal.read_in_part().unwrap().1.iter().any(|d| d.launch == Some(launch)));
     }
 
     #[test]
@@ -335,7 +391,7 @@ pub(crate) mod tests {
         for new in ["instance_type", "region", "account", "login_key"] {
             old.as_object_mut().unwrap().remove(new);
         }
-        assert_eq!(parse_entry(&old.to_string(), Path::new("x")).unwrap().region, None);
+        assert_eq!(parse_entry(old.to_string().as_bytes(), Path::new("x")).unwrap().region, None);
     }
 
     #[test]
@@ -353,8 +409,8 @@ pub(crate) mod tests {
             first.say("waiting for capacity");
             let working = journal.working().unwrap();
             assert_eq!(working.len(), 1);
-            assert_eq!(working[0].0, name);
-            assert!(working[0].1.ends_with("): waiting for capacity"), "{}", working[0].1);
+            assert!(working[0].is_of("Hello") && working[0].process() == Some(std::process::id()));
+            assert!(working[0].who.ends_with("): waiting for capacity"), "{}", working[0].who);
             drop(first);
             assert!(journal.working().unwrap().is_empty());
             let third = journal.lock(&name, "down", &Events::silent()).await.unwrap();
@@ -365,7 +421,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "(.|\n){0,200}") {
-            drop(parse_entry(&text, Path::new("x")));
+            drop(parse_entry(text.as_bytes(), Path::new("x")));
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::guest::user_data::USER;
 use crate::journal::{Entry, Journal};
 use crate::names::BoxName;
 use crate::paths::Paths;
+use crate::process::shell_quote;
 use crate::provider::Provider;
 use crate::provider::catalog::Catalog;
 use crate::provider::lambda::{KeySource, LambdaConfig, LambdaProvider};
@@ -32,6 +33,8 @@ pub struct Context {
     pub journal: Journal,
     config_file: Option<PathBuf>,
     settings: Vec<Assignment>,
+    /// The options that say where to look and whom to ask, as they were typed, each with a blank before it.
+    typed: String,
 }
 
 impl Context {
@@ -49,7 +52,13 @@ impl Context {
         let settings = global.set.iter().map(|text| parse_assignment(text)).collect::<Result<_>>()?;
         // Taken from where the user typed it, as `-C` is.
         let config_file = global.config.as_ref().map(|file| here.join(file));
-        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, config_file, settings })
+        let typed = typed(global);
+        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, config_file, settings, typed })
+    }
+
+    /// A command of devbox for a hint, with the options that this one was given.
+    pub fn command(&self, words: &str) -> String {
+        format!("devbox {words}{}", self.typed)
     }
 
     /// The project of the folder, and its configuration.
@@ -91,20 +100,24 @@ impl Context {
         self.load(project.as_ref())
     }
 
-    /// The configuration without the sources that are wrong: a slip in a file must not keep anybody from seeing and
-    /// ending what they pay for.
+    /// What is right of the configuration, and what is wrong: a slip in a file must not keep anybody from seeing and
+    /// ending what they pay for. Who shows something says afterwards that it may not be all.
     ///
     /// # Errors
-    /// When even the defaults can't be told.
-    pub fn resolved_or_defaults(&self) -> Result<Config> {
-        let wrong = match self.resolved() {
-            Ok(resolved) => return Ok(resolved.config),
-            Err(e) => e,
-        };
-        self.ui.events.warn(format!("going on without what is wrong in the configuration: {wrong}"));
+    /// [`Kind::Usage`] where going on would do something else than was typed.
+    pub fn as_far_as_right(&self) -> Result<(Config, Result<()>)> {
+        match self.resolved() {
+            Ok(resolved) => return Ok((resolved.config, Ok(()))),
+            Err(e) => self.ui.events.detail(e.to_string()),
+        }
         let project = Project::find(&self.dir).ok();
         let root = project.as_ref().map(|p| p.root.as_path());
-        Ok(config::load_what_is_right(&self.paths, root, self.config_file.as_deref(), &self.settings)?.config)
+        let (right, wrong) =
+            config::load_what_is_right(&self.paths, root, self.config_file.as_deref(), &self.settings)?;
+        let wrong = wrong.map(|e| {
+            e.hint("the rest of the configuration was used: what it would say of more is not shown")
+        });
+        Ok((right.config, wrong.map_or(Ok(()), Err)))
     }
 
     /// Every preset that is right, and what is wrong in the configuration: a slip hides no other preset.
@@ -148,7 +161,7 @@ impl Context {
     /// # Errors
     /// When the journal can't be read, or one can't be set up.
     pub fn providers(&self, config: &Config) -> Result<Vec<Box<dyn Provider>>> {
-        let mut names: BTreeSet<String> = self.journal.read()?.into_iter().map(|e| e.provider).collect();
+        let mut names: BTreeSet<String> = self.launches()?.into_iter().map(|e| e.provider).collect();
         names.insert(config.box_.provider.to_string());
         if self.lambda_key(config).is_set() {
             names.insert(ProviderName::Lambda.to_string());
@@ -175,7 +188,8 @@ impl Context {
         LambdaProvider::new(config, self.ui.events.clone())
     }
 
-    fn lambda_key(&self, config: &Config) -> KeySource {
+    /// Where the key for Lambda Cloud comes from, if anything says so.
+    pub fn lambda_key(&self, config: &Config) -> KeySource {
         let Lambda { api_key_file, api_key_command, .. } = &config.lambda;
         KeySource { file: api_key_file.clone(), command: api_key_command.clone() }
     }
@@ -198,37 +212,66 @@ impl Context {
         })
     }
 
+    /// Every launch of the journal that can be read, oldest first: one that can't hides no other. Who needs all of
+    /// them [reads](Journal::read) the journal.
+    ///
+    /// # Errors
+    /// When the journal's folder can't be read.
+    pub fn launches(&self) -> Result<Vec<Entry>> {
+        Ok(self.journal.read_in_part()?.0)
+    }
+
+    /// The error where files of the journal can't be read, for the end of what goes on all the same.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`], naming the first and counting the others.
+    pub fn journal_is_whole(&self) -> Result<()> {
+        let mut damaged = self.journal.read_in_part()?.1.into_iter();
+        let Some(first) = damaged.next() else { return Ok(()) };
+        Err(damaged.fold(first.error, |e, other| e.detail(other.error.to_string())))
+    }
+
     /// The box that is meant: the named one; without a name the one of the project here, or else
     /// the only one there is. Only boxes of the journal.
     ///
     /// # Errors
     /// [`Kind::Usage`] when there is none, or more than one could be meant.
     pub fn chosen(&self, name: Option<&str>) -> Result<Entry> {
-        let open = self.journal.open()?;
+        self.find(name)?
+    }
+
+    /// The same for those who may find it elsewhere. The inner error says that the journal has none.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when more than one could be meant.
+    pub fn find(&self, name: Option<&str>) -> Result<Result<Entry>> {
+        let open: Vec<_> = self.launches()?.into_iter().filter(Entry::is_open).collect();
         if let Some(name) = name {
-            if let Some(entry) = open.iter().find(|e| e.instance.as_ref().is_some_and(|i| i.0 == name)) {
-                return Ok(entry.clone());
-            }
-            let name: BoxName = name.to_ascii_lowercase().parse()?;
-            return open.into_iter().rfind(|e| e.name == name).ok_or_else(|| no_such_box(name.as_str()));
+            let by_id = open.iter().find(|e| e.instance.as_ref().is_some_and(|i| i.0 == name));
+            let named = || match name.to_ascii_lowercase().parse::<BoxName>() {
+                Ok(name) => open.iter().rfind(|e| e.name == name).ok_or_else(|| no_such_box(name.as_str())),
+                Err(e) => Err(e),
+            };
+            return Ok(by_id.map_or_else(named, Ok).cloned());
         }
         if let Ok(project) = Project::find(&self.dir) {
-            let config = self.load(Some(&project))?.config;
+            let named = |e: Error| e.hint("name the box: that needs nothing of the project");
+            let config = self.load(Some(&project)).map_err(named)?.config;
             let name = config.box_name()?;
             if let Some(entry) = open.iter().rfind(|e| e.name == *name) {
-                return Ok(entry.clone());
+                return Ok(Ok(entry.clone()));
             }
             let mut of_project = open.iter().filter(|e| e.root == project.root);
             return match (of_project.next(), of_project.next()) {
-                (Some(entry), None) => Ok(entry.clone()),
+                (Some(entry), None) => Ok(Ok(entry.clone())),
                 (Some(_), Some(_)) => Err(ambiguous(&open)),
-                (None, _) => Err(no_such_box(name.as_str())),
+                (None, _) => Ok(Err(no_such_box(name.as_str()))),
             };
         }
         match open.as_slice() {
-            [entry] => Ok(entry.clone()),
-            [] => Err(Error::new(Kind::Usage, "this machine has no box up")
-                .hint("`devbox up` in a project brings one")),
+            [entry] => Ok(Ok(entry.clone())),
+            [] => Ok(Err(Error::new(Kind::Usage, "this machine has no box up")
+                .hint("`devbox up` in a project brings one"))),
             _ => Err(ambiguous(&open)),
         }
     }
@@ -265,6 +308,15 @@ impl Context {
         let name = format!("{:08x}-{system}", crate::paths::short_hash(root));
         self.paths.state.join("roots").join(name)
     }
+}
+
+/// The global options that a command needs to mean the same again.
+fn typed(global: &Global) -> String {
+    let path = |path: &Path| shell_quote(&path.display().to_string());
+    let dir = global.dir.iter().map(|dir| format!(" -C {}", path(dir)));
+    let config = global.config.iter().map(|file| format!(" --config {}", path(file)));
+    let set = global.set.iter().map(|set| format!(" --set {}", shell_quote(set)));
+    dir.chain(config).chain(set).collect()
 }
 
 /// The error when nothing of that name is open in the journal.

@@ -5,11 +5,14 @@ use serde_json::json;
 
 use crate::cli::Doctor;
 use crate::commands::Context;
+use crate::config::layer::Origin;
 use crate::config::project::Project;
-use crate::config::{Config, ProviderName};
+use crate::config::{Config, ProviderName, Resolved, Setting};
 use crate::error::{Error, Kind, Result};
+use crate::journal::Entry;
 use crate::nix::version;
 use crate::provider::catalog::Catalog;
+use crate::provider::local::Missing;
 use crate::ssh::{include, keys};
 
 /// How a check came out.
@@ -51,7 +54,7 @@ pub async fn run(cx: &Context, _: &Doctor) -> Result<()> {
     let config = match cx.resolved() {
         Ok(resolved) => {
             checks.push(Check::ok("configuration", "valid"));
-            Some(resolved.config)
+            Some(resolved)
         }
         Err(e) => {
             checks.push(Check::of_error("configuration", &e));
@@ -77,8 +80,8 @@ pub async fn run(cx: &Context, _: &Doctor) -> Result<()> {
             },
         });
     }
-    if let Some(config) = &config {
-        checks.extend(of_config(cx, config).await);
+    if let Some(resolved) = &config {
+        checks.extend(of_config(cx, resolved).await);
     }
     checks.push(match include::present(&cx.paths) {
         Ok(true) => Check::ok("plain ssh", "finds the boxes by name"),
@@ -108,8 +111,9 @@ pub async fn run(cx: &Context, _: &Doctor) -> Result<()> {
     }
 }
 
-/// What depends on the configuration: the key, the provider.
-async fn of_config(cx: &Context, config: &Config) -> Vec<Check> {
+/// What depends on the configuration: the key, the providers.
+async fn of_config(cx: &Context, resolved: &Resolved) -> Vec<Check> {
+    let config = &resolved.config;
     let mut checks = Vec::new();
     if let Some(key) = &config.ssh.key {
         checks.push(match keys::login(&cx.paths, Some(key)).await {
@@ -117,22 +121,47 @@ async fn of_config(cx: &Context, config: &Config) -> Vec<Check> {
             Err(e) => Check::of_error("ssh key", &e),
         });
     }
-    if config.box_.provider == ProviderName::Lambda {
+    // Where there is a key, `status` and `down` ask too; what the journal has open can't be ended without one. A
+    // journal that can't be read has a check of its own.
+    let of_lambda = |entry: &Entry| entry.provider == ProviderName::Lambda.to_string();
+    let has_key = cx.lambda_key(config).is_set();
+    let is_open = cx.journal.open().is_ok_and(|open| open.iter().any(of_lambda));
+    let wants_lambda = config.box_.provider == ProviderName::Lambda || has_key || is_open;
+    if wants_lambda {
         checks.push(lambda(cx, config).await);
-        return checks;
     }
-    let local = cx.local(config);
-    let missing = local.missing();
+    checks.extend(local(&cx.local(config).missing(), wants_lambda && !says_local(resolved)));
+    checks
+}
+
+/// Whether somebody asked for local boxes, which are the default too.
+fn says_local(resolved: &Resolved) -> bool {
+    let said = |s: &Setting| s.key == "box.provider" && s.origin != Origin::Default;
+    resolved.config.box_.provider == ProviderName::Local && resolved.settings.iter().any(said)
+}
+
+/// What this machine lacks for local boxes. Who rents boxes does without them: one line that is no failure. Pure.
+fn local(missing: &[Missing], optional: bool) -> Vec<Check> {
+    const WHAT: &str = "local provider";
     if missing.is_empty() {
-        checks.push(Check::ok("local provider", "can make boxes on this machine"));
+        return vec![Check::ok(WHAT, "can make boxes on this machine")];
     }
-    checks.extend(missing.into_iter().map(|lack| Check {
+    if optional {
+        let lacks: Vec<_> = missing.iter().map(|lack| lack.what.as_str()).collect();
+        return vec![Check {
+            what: WHAT.into(),
+            state: State::Note,
+            found: format!("can't make boxes on this machine, which lacks {}", lacks.join(", ")),
+            fix: Some("none is needed for Lambda; `devbox doctor --set box.provider=local` has them".into()),
+        }];
+    }
+    let check = |lack: &Missing| Check {
         what: format!("local: {}", lack.what),
         state: State::Missing,
         found: lack.why.to_owned(),
-        fix: Some(lack.fix),
-    }));
-    checks
+        fix: Some(lack.fix.clone()),
+    };
+    missing.iter().map(check).collect()
 }
 
 /// Whether Lambda takes the key.
@@ -182,5 +211,23 @@ mod tests {
         missing  ssh  not on PATH
                       fix: apt-get install openssh-client
         ");
+    }
+
+    #[test]
+    fn who_rents_boxes_needs_none_of_this_machine() {
+        let lack =
+            |what: &str| Missing { what: what.into(), why: "makes it", fix: format!("install {what}") };
+        let missing = [lack("root"), lack("`mmdebstrap`")];
+        insta::assert_snapshot!(render(&local(&missing, true)), @r"
+        note     local provider  can't make boxes on this machine, which lacks root, `mmdebstrap`
+                                 fix: none is needed for Lambda; `devbox doctor --set box.provider=local` has them
+        ");
+        insta::assert_snapshot!(render(&local(&missing, false)), @r"
+        missing  local: root          makes it
+                                      fix: install root
+        missing  local: `mmdebstrap`  makes it
+                                      fix: install `mmdebstrap`
+        ");
+        assert_eq!(local(&[], true)[0].state, State::Ok);
     }
 }

@@ -52,6 +52,6 @@ pub fn interrupted(cx: &Context) -> crate::error::Error {
             error.hint("nothing that is known runs, `devbox status` makes sure; the same command starts over")
         }
         Ok(open) => open.iter().fold(error, |error, entry| up::still_running(cx, &entry.name, error)),
-        Err(unreadable) => error.hint(format!("{unreadable}: `devbox list instances` shows what runs")),
+        Err(unreadable) => error.hint(format!("{unreadable}: `devbox status` shows what runs")),
     }
 }

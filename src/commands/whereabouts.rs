@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Result};
 use crate::journal::Entry;
-use crate::names::BoxName;
+use crate::names::{BoxName, shown};
 use crate::plan::up::{instance_of, is_lost, unsettled_until};
 use crate::provider::{Instance, Provider};
 
@@ -39,6 +39,11 @@ pub async fn whereabouts(
     {
         return Ok(Whereabouts::There(Box::new(instance)));
     }
+    if let Some(odd) = instances.iter().find(|i| entry.instance.is_none() && i.may_be_anybodys()) {
+        let what = format!("`{}` may be an instance that can't be read: `{}`", entry.name, shown(&odd.id.0));
+        return Err(Error::new(Kind::Provider, what)
+            .hint("a newer devbox may read it; the provider's console shows what it is"));
+    }
     if let Some(until) = unsettled_until(entry, Timestamp::now(), provider.settle_time()) {
         return Ok(Whereabouts::Unsettled(until));
     }
@@ -56,7 +61,7 @@ fn elsewhere(entry: &Entry) -> Error {
         None => format!("neither an instance of its launch nor its volume `{}`", entry.volume),
     };
     let at = entry.account.as_ref().map(|a| format!(" at {}", a.address)).unwrap_or_default();
-    Error::new(Kind::Provider, format!("`{name}` may be running in another account: this one has {what}"))
+    Error::new(Kind::Provider, format!("{}: this one has {what}", in_another(name)))
         .detail(format!(
             "it was launched{at} on {}, and may still be billed",
             entry.asked.strftime("%Y-%m-%d %H:%M UTC")
@@ -65,6 +70,15 @@ fn elsewhere(entry: &Entry) -> Error {
         .hint(format!(
             "`devbox down {name} --forget` takes it off the books, if you are certain that it is gone"
         ))
+}
+
+fn in_another(name: &BoxName) -> String {
+    format!("`{name}` may be running in another account")
+}
+
+/// Whether an error says that the account that is asked is another.
+pub fn is_elsewhere(error: &Error, name: &BoxName) -> bool {
+    error.message().starts_with(&in_another(name))
 }
 
 /// The message of a box that died.

@@ -187,9 +187,11 @@ pub static KEYS: &[Key] = &[
         path: "ssh.key",
         shape: Shape::Path,
         scope: Scope::Personal,
-        fallback: Fallback::Found("a key that devbox makes for itself"),
+        fallback: Fallback::Found(
+            "one that ssh would use, in a file or the agent, or else one of devbox's own",
+        ),
         example: r#""~/.ssh/id_ed25519""#,
-        doc: "The private key to log in with. Its public half is the file of the same name with `.pub`.",
+        doc: "The private key to log in with, or a public one whose private half the agent has.",
     },
     Key {
         path: "ssh.forward-agent",

@@ -121,6 +121,11 @@ impl Layer {
         self.keys.insert(key.path, (value, origin));
     }
 
+    /// Says nothing of any preset any more.
+    pub(super) fn forget_presets(&mut self) {
+        self.presets.clear();
+    }
+
     fn set_in(&mut self, preset: Option<&str>, key: &'static Key, value: Value, origin: Origin) {
         match preset {
             None => self.set(key, value, origin),
@@ -141,12 +146,15 @@ pub fn parse_file(text: &str, path: &Path, trust: Trust) -> Result<Layer> {
     mistakes.map_or(Ok(layer), Err)
 }
 
-/// What is right of a file, and what is not.
+/// What is right of a source, and what is not.
+#[derive(Default)]
 pub(super) struct Part {
     /// What is right.
     pub(super) layer: Layer,
     /// The presets with a mistake in them.
     pub(super) wrong_presets: BTreeSet<String>,
+    /// The keys whose values are wrong.
+    pub(super) wrong_keys: BTreeSet<&'static str>,
     /// Everything that is wrong.
     pub(super) mistakes: Option<Error>,
     /// Whether it could be read at all.
@@ -155,10 +163,10 @@ pub(super) struct Part {
 
 /// The same as [`parse_file`], for those who go on with what is right.
 pub(super) fn parse_in_part(text: &str, path: &Path, trust: Trust) -> Part {
-    let (layer, wrong_presets) = (Layer::default(), BTreeSet::new());
-    let mut file = File { text, path, trust, layer, wrong_presets, mistakes: Vec::new() };
+    let part = Part::default();
+    let mut file = File { text, path, trust, part, mistakes: Vec::new() };
     let root = DeTable::parse(text);
-    let is_toml = root.is_ok();
+    file.part.is_toml = root.is_ok();
     match root {
         Ok(root) => file.table("", root.get_ref()),
         Err(e) => {
@@ -169,7 +177,7 @@ pub(super) fn parse_in_part(text: &str, path: &Path, trust: Trust) -> Part {
     }
     file.mistakes.sort_by_key(|(at, _)| *at);
     let mistakes = merged(file.mistakes.into_iter().map(|(_, mistake)| mistake));
-    Part { layer: file.layer, wrong_presets: file.wrong_presets, mistakes, is_toml }
+    Part { mistakes, ..file.part }
 }
 
 /// Reads the variables that start with [`crate::env::PREFIX`].
@@ -177,7 +185,13 @@ pub(super) fn parse_in_part(text: &str, path: &Path, trust: Trust) -> Part {
 /// # Errors
 /// [`Kind::Usage`] for unknown variables and bad values, all at once.
 pub fn parse_env<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Layer> {
-    let mut layer = Layer::default();
+    let Part { layer, mistakes, .. } = parse_env_in_part(variables);
+    mistakes.map_or(Ok(layer), Err)
+}
+
+/// The same as [`parse_env`], for those who go on with what is right.
+pub(super) fn parse_env_in_part<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Part {
+    let mut part = Part::default();
     let mut mistakes = Vec::new();
     for (name, text) in variables {
         if crate::env::RESERVED.contains(&name) {
@@ -189,11 +203,14 @@ pub fn parse_env<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) ->
             continue;
         };
         match key.parse(text) {
-            Ok(value) => layer.set(key, value, Origin::Env { variable: name.to_owned() }),
-            Err(e) => mistakes.push(at(format!("`{name}`"), &e)),
+            Ok(value) => part.layer.set(key, value, Origin::Env { variable: name.to_owned() }),
+            Err(e) => {
+                part.wrong_keys.insert(key.path);
+                mistakes.push(at(format!("`{name}`"), &e));
+            }
         }
     }
-    all_or_error(layer, mistakes)
+    Part { mistakes: merged(mistakes), ..part }
 }
 
 /// Reads what the command line sets. The last word on a key holds.
@@ -287,8 +304,7 @@ struct File<'a> {
     text: &'a str,
     path: &'a Path,
     trust: Trust,
-    layer: Layer,
-    wrong_presets: BTreeSet<String>,
+    part: Part,
     /// With where they stand, since tables are visited in the order of their names.
     mistakes: Vec<(usize, Error)>,
 }
@@ -351,7 +367,7 @@ impl File<'_> {
             let before = self.mistakes.len();
             self.preset(name, preset);
             if self.mistakes.len() > before {
-                self.wrong_presets.insert(name.to_owned());
+                self.part.wrong_presets.insert(name.to_owned());
             }
         }
     }
@@ -362,7 +378,7 @@ impl File<'_> {
             return self.no_table(&preset.span(), &path, &path, preset.get_ref());
         };
         // It exists, even if it says nothing yet.
-        self.layer.presets.entry(name.to_owned()).or_default();
+        self.part.layer.presets.entry(name.to_owned()).or_default();
         for (leaf, value) in keys {
             match find_preset_key(leaf.get_ref()) {
                 Some(key) => self.value(Some(name), key, &leaf.span(), value),
@@ -396,8 +412,9 @@ impl File<'_> {
         };
         let Position { line, column } = position(self.text, span.start);
         let origin = Origin::File { path: self.path.to_owned(), line, column };
-        if let Some(value) = value {
-            self.layer.set_in(preset, key, value, origin);
+        match value {
+            Some(value) => self.part.layer.set_in(preset, key, value, origin),
+            None => drop(self.part.wrong_keys.insert(key.path)),
         }
     }
 

@@ -42,7 +42,7 @@ const BUILT_IN: [(&str, &str, &str, &str); 6] = [
     ("8xh100", "gpu_8x_h100_sxm5 gpu_8x_h100*", "preference", "25min"),
     ("a100", "gpu_1x_a100_sxm4 gpu_1x_a100*", "preference", ""),
     ("8xa100", "gpu_8x_a100_80gb_sxm4 gpu_8x_a100*", "preference", "25min"),
-    ("cheapest", "gpu_1x_* gpu_*", "price", ""),
+    ("cheapest", "gpu_1x_*", "price", ""),
 ];
 
 /// What one preset itself says, and who said it: by the key's name.

@@ -18,7 +18,8 @@ pub struct Project {
 }
 
 impl Project {
-    /// The nearest project at or above `start`: the current folder, or that of `-C`.
+    /// The nearest project at or above `start`: the current folder, or that of `-C`. Not above the root of the git
+    /// repository that `start` is in: as for git and Nix, what is outside is another project.
     ///
     /// # Errors
     /// [`Kind::Usage`] when `start` is not a folder, [`Kind::Environment`] when there is no flake,
@@ -30,6 +31,7 @@ impl Project {
         if !here.is_dir() {
             return Err(Error::new(Kind::Usage, format!("{} is not a folder", tick(start))));
         }
+        let mut up_to = " or any folder above it".to_owned();
         for folder in here.ancestors() {
             let flake = folder.join(FLAKE);
             match std::fs::metadata(&flake) {
@@ -38,8 +40,17 @@ impl Project {
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(e).or_fail(|| format!("can't look at {}", tick(&flake))),
             }
+            // A folder, or the file that worktrees and submodules have.
+            if folder.join(".git").exists() {
+                up_to = if folder == here {
+                    ", the root of its repository".to_owned()
+                } else {
+                    format!(" or above it, up to its repository's root {}", tick(folder))
+                };
+                break;
+            }
         }
-        Err(Error::new(Kind::Environment, format!("no `{FLAKE}` in {} or any folder above it", tick(&here)))
+        Err(Error::new(Kind::Environment, format!("no `{FLAKE}` in {}{up_to}", tick(&here)))
             .hint("`devbox init` writes one")
             .hint("`-C DIR` names another folder"))
     }
@@ -67,6 +78,25 @@ mod tests {
         assert_eq!(Project::find(&deep).unwrap().root, inner);
         assert_eq!(Project::find(&inner).unwrap().root, inner);
         assert_eq!(Project::find(&top).unwrap().file(), top.join("devbox.toml"));
+    }
+
+    #[test]
+    fn a_repository_within_another_is_none_of_its_project() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let (inner, deep) = (top.join("inner"), top.join("inner/deep"));
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(top.join(FLAKE), "").unwrap();
+        std::fs::create_dir(top.join(".git")).unwrap();
+        assert_eq!(Project::find(&deep).unwrap().root, top);
+        // As a submodule has it.
+        std::fs::write(inner.join(".git"), "gitdir: ../.git/modules/inner\n").unwrap();
+        let message = |start: &Path| Project::find(start).unwrap_err().message().to_owned();
+        let root = tick(&inner);
+        assert!(message(&deep).ends_with(&format!(" or above it, up to its repository's root {root}")));
+        assert!(message(&inner).ends_with(&format!(" in {root}, the root of its repository")));
+        std::fs::write(inner.join(FLAKE), "").unwrap();
+        assert_eq!(Project::find(&deep).unwrap().root, inner);
     }
 
     #[test]

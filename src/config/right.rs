@@ -3,37 +3,76 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::config::layer::{Assignment, Layer, Trust, merged, parse_env, parse_flags, parse_in_part};
-use crate::config::{Defaults, Preset, Resolved, no_such_file, presets, project, read, read_text, resolve};
-use crate::error::{Error, Result, tick};
+use crate::config::layer::{
+    Assignment, Layer, Part, Trust, merged, parse_env, parse_env_in_part, parse_flags, parse_in_part,
+};
+use crate::config::{Defaults, Preset, Resolved, no_such_file, presets, project, read_text, resolve};
+use crate::error::{Error, Kind, Result, tick};
 use crate::paths::Paths;
 
-/// The same without the sources that are wrong, file by file: the rest still says where boxes are and who may ask.
+/// The key that says who is asked, and gets the account's key.
+const ADDRESS: &str = "lambda.address";
+
+/// What is right of every source, key by key, and everything that is wrong. A slip in a file must not keep anybody
+/// from seeing and ending what they pay for.
 ///
 /// # Errors
-/// When not even the defaults can be told.
+/// [`Kind::Usage`] where going on would do something else than was typed: the command line is wrong, or where to ask
+/// is.
 pub fn load_what_is_right(
     paths: &Paths,
     project_root: Option<&Path>,
     file: Option<&Path>,
     flags: &[Assignment],
-) -> Result<Resolved> {
-    let user = file.map_or_else(|| paths.config.join("config.toml"), Path::to_owned);
+) -> Result<(Resolved, Option<Error>)> {
+    let typed = parse_flags(flags)?;
+    let files = read_in_part(paths, project_root, file)?;
     let ours = crate::env::ours();
-    let sources = [
-        read(&user, Trust::Personal).ok().flatten(),
-        project_root.and_then(|root| read(&root.join(project::FILE), Trust::Project).ok().flatten()),
-        parse_env(ours.iter().map(|(name, value)| (name.as_str(), value.as_str()))).ok(),
-        parse_flags(flags).ok(),
-    ];
+    let variables = parse_env_in_part(ours.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let mut layers = Vec::new();
+    let mut mistakes = Vec::new();
+    for part in files.into_iter().chain([variables]) {
+        if part.wrong_keys.contains(ADDRESS) {
+            // The key would go to whoever is at the address of another layer.
+            return Err(part
+                .mistakes
+                .unwrap_or_else(|| Error::new(Kind::Usage, format!("`{ADDRESS}` is wrong"))));
+        }
+        layers.push(part.layer);
+        mistakes.extend(part.mistakes);
+    }
+    layers.push(typed);
     let defaults = Defaults { project_root: None, home: paths.home.clone(), state: paths.state.clone() };
-    // Layers that are right one by one may still not go together: the project's goes first.
-    let without = |left_out: &[usize]| {
-        let kept = sources.iter().enumerate().filter(|(n, _)| !left_out.contains(n));
-        let layers: Vec<Layer> = kept.filter_map(|(_, layer)| layer.clone()).collect();
-        resolve(&layers, &defaults)
+    let resolved = match resolve(&layers, &defaults) {
+        Ok(resolved) => resolved,
+        // Presets that extend one another in a ring: nothing that runs depends on them.
+        Err(e) => {
+            mistakes.push(e);
+            layers.iter_mut().for_each(Layer::forget_presets);
+            resolve(&layers, &defaults)?
+        }
     };
-    without(&[]).or_else(|_| without(&[1])).or_else(|_| without(&[1, 0])).or_else(|_| without(&[0, 1, 2, 3]))
+    Ok((resolved, merged(mistakes)))
+}
+
+/// The files, the user's own first.
+///
+/// # Errors
+/// [`Kind::Usage`] when the one that was named is none.
+fn read_in_part(paths: &Paths, project_root: Option<&Path>, file: Option<&Path>) -> Result<Vec<Part>> {
+    let user = file.map_or_else(|| paths.config.join("config.toml"), Path::to_owned);
+    let files =
+        [(Some(user), Trust::Personal), (project_root.map(|r| r.join(project::FILE)), Trust::Project)];
+    let mut parts = Vec::new();
+    for (path, trust) in files.into_iter().filter_map(|(path, trust)| Some((path?, trust))) {
+        match read_text(&path) {
+            Ok(Some(text)) => parts.push(parse_in_part(&text, &path, trust)),
+            Ok(None) if file == Some(&path) => return Err(no_such_file(&path)),
+            Ok(None) => {}
+            Err(e) => parts.push(Part { mistakes: Some(e), ..Part::default() }),
+        }
+    }
+    Ok(parts)
 }
 
 /// Every preset that is right, and everything that is wrong: one with a slip in it, and those that extend it, hide no

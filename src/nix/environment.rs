@@ -202,9 +202,10 @@ fn explain(log: &Log, installable: &str, wanted: &Wanted) -> Error {
             .details(last)
             .hint("use a box of this machine's architecture, or set up a remote builder in nix.conf");
     }
+    let verb = if installable.contains("ackages.") { "build" } else { "print-dev-env" };
     Error::new(Kind::Environment, format!("`{installable}` of {where_} could not be realised"))
         .details(last)
-        .hint(format!("the same by hand: `nix print-dev-env {installable}`"))
+        .hint(format!("the same by hand: `nix {verb} {installable}`"))
 }
 
 /// The store path that a link of ours leads to.

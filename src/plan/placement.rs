@@ -1,7 +1,7 @@
 //! Which machine, where, with which volume: what a launch may ask for, in order of preference.
 
 use crate::error::{Error, Kind, Result};
-use crate::names::{System, VolumeName};
+use crate::names::{System, VolumeName, shown};
 use crate::plan::cost::{render_hourly, render_price};
 use crate::provider::{ImageOffer, Market, Offer, Placement, Volume};
 
@@ -25,19 +25,15 @@ pub struct Wish {
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placements {
-    /// In order of preference; never empty, all of one system.
+    /// In order of preference, all of one system. Empty while nobody can tell where: the volume is to be made where one
+    /// is free, and that is nowhere now.
     pub all: Vec<Placement>,
+    /// What the environment has to be built for.
+    pub system: System,
     /// The volume that has to be made first, and where.
     pub create: Option<(VolumeName, Option<String>)>,
     /// What was left out, and why.
     pub notes: Vec<String>,
-}
-
-impl Placements {
-    /// What the environment has to be built for.
-    pub fn system(&self) -> Option<System> {
-        self.all.first().map(|p| p.system)
-    }
 }
 
 /// Whether a name is meant by a pattern.
@@ -63,7 +59,8 @@ fn meant<'a>(wish: &Wish, offers: &'a [Offer]) -> Vec<&'a Offer> {
     found
 }
 
-/// Where each volume can be used: with one that exists where it lives, with a new one where it would be made.
+/// Where each volume can be used: with one that exists where it lives, with a new one where it would be made; nothing
+/// where nobody can tell yet.
 fn homes(wish: &Wish, types: &[&Offer], volumes: &[Volume]) -> Result<Vec<(VolumeName, Option<String>)>> {
     if !volumes.is_empty() {
         return Ok(volumes.iter().map(|v| (v.name.clone(), v.region.clone())).collect());
@@ -73,16 +70,8 @@ fn homes(wish: &Wish, types: &[&Offer], volumes: &[Volume]) -> Result<Vec<(Volum
     };
     let wanted = |region: &&String| wish.regions.is_empty() || wish.regions.contains(region);
     let free = types.iter().flat_map(|o| &o.regions).find(wanted);
-    match wish.regions.first().filter(|_| free.is_none()).or(free) {
-        Some(region) => Ok(vec![(name.clone(), Some(region.clone()))]),
-        None => Err(Error::new(
-            Kind::Volume,
-            format!(
-                "there is no volume `{name}` yet, and nothing is free now, so its region can't be chosen"
-            ),
-        )
-        .hint("name one: `regions = [\"us-east-3\"]` in the preset; the volume will live there")),
-    }
+    let region = wish.regions.first().filter(|_| free.is_none()).or(free);
+    Ok(region.map(|region| (name.clone(), Some(region.clone()))).into_iter().collect())
 }
 
 /// What can be asked for. `volumes` are those of the wish that exist and that nobody else uses.
@@ -98,6 +87,11 @@ pub fn plan_placements(wish: &Wish, market: &Market, volumes: &[Volume]) -> Resu
             .hint("`devbox list instance-types` shows those there are"));
     }
     let homes = homes(wish, &types, volumes)?;
+    if homes.is_empty() {
+        let system = wish.system.or(types.first().map(|o| o.system)).unwrap_or(System::X86_64Linux);
+        let create = wish.volumes.first().map(|name| (name.clone(), None));
+        return Ok(Placements { all: Vec::new(), system, create, notes: Vec::new() });
+    }
     let create = if volumes.is_empty() { homes.first().cloned() } else { None };
     let rank = |region: &str| wish.regions.iter().position(|r| r == region);
     let mut reachable: Vec<_> = homes
@@ -137,8 +131,9 @@ pub fn plan_placements(wish: &Wish, market: &Market, volumes: &[Volume]) -> Resu
     }
     let mut notes = Vec::new();
     keep_those_with_an_image(&mut all, wish, &market.images)?;
-    keep_one_system(&mut all, &market.offers, &mut notes);
-    Ok(Placements { all, create, notes })
+    let system = keep_one_system(&mut all, &market.offers, &mut notes)
+        .ok_or_else(|| Error::new(Kind::Provider, "there is nowhere to launch"))?;
+    Ok(Placements { all, system, create, notes })
 }
 
 fn keep_those_with_an_image(all: &mut Vec<Placement>, wish: &Wish, images: &[ImageOffer]) -> Result<()> {
@@ -147,6 +142,14 @@ fn keep_those_with_an_image(all: &mut Vec<Placement>, wish: &Wish, images: &[Ima
     let without = all.first().cloned();
     all.retain(|p| images.iter().any(|i| fits(p, i) && i.family == *family));
     match without {
+        Some(place) if all.is_empty() && images.iter().all(|i| i.region != place.region) => {
+            let mut regions: Vec<_> = images.iter().map(|i| i.region.clone()).collect();
+            regions.sort();
+            regions.dedup();
+            Err(Error::new(Kind::Usage, format!("there is no region `{}`", shown(&place.region)))
+                .detail(format!("there: {}", regions.join(", ")))
+                .hint("the preset's `regions` names them; `devbox list instance-types` shows what is free where"))
+        }
         Some(place) if all.is_empty() => {
             let mut there: Vec<_> =
                 images.iter().filter(|i| fits(&place, i)).map(|i| i.family.clone()).collect();
@@ -167,11 +170,8 @@ fn keep_those_with_an_image(all: &mut Vec<Placement>, wish: &Wish, images: &[Ima
 }
 
 /// One environment is built, so one system is asked for: that of the first choice that is free, or of the first.
-fn keep_one_system(all: &mut Vec<Placement>, offers: &[Offer], notes: &mut Vec<String>) {
-    let system = match all.iter().find(|p| is_free(p, offers)).or(all.first()) {
-        Some(first) => first.system,
-        None => return,
-    };
+fn keep_one_system(all: &mut Vec<Placement>, offers: &[Offer], notes: &mut Vec<String>) -> Option<System> {
+    let system = all.iter().find(|p| is_free(p, offers)).or(all.first())?.system;
     let mut left: Vec<_> =
         all.iter().filter(|p| p.system != system).map(|p| p.instance_type.clone()).collect();
     left.dedup();
@@ -179,6 +179,7 @@ fn keep_one_system(all: &mut Vec<Placement>, offers: &[Offer], notes: &mut Vec<S
         notes.push(format!("left out, since the environment is built for {system}: {}", left.join(", ")));
     }
     all.retain(|p| p.system == system);
+    Some(system)
 }
 
 /// Whether the provider says that it has this one.

@@ -30,14 +30,18 @@ pub fn render_plan(
         Source::Launch => {}
     }
     let Some(placements) = placements else { return lines };
+    let several = placements.all.iter().any(|p| placements.all.first().is_some_and(|f| f.volume != p.volume));
     match (&placements.create, placements.all.first()) {
         (Some((volume, region)), _) => {
             let region = region.as_ref().filter(|_| provider != "local");
             let region = region.map(|r| format!(" in {r}")).unwrap_or_default();
             lines.push(format!("create  the volume `{volume}`{region}"));
         }
-        (None, Some(first)) => lines.push(format!("use     the volume `{}`", first.volume)),
-        (None, None) => {}
+        (None, Some(first)) if !several => lines.push(format!("use     the volume `{}`", first.volume)),
+        (None, _) => {}
+    }
+    if placements.all.is_empty() {
+        lines.push(format!("launch  `{name}` with {provider} where one is free first: nowhere now"));
     }
     for (n, place) in placements.all.iter().enumerate() {
         let what = if n == 0 { format!("launch  `{name}` with {provider}: ") } else { "or      ".to_owned() };
@@ -51,8 +55,9 @@ pub fn render_plan(
             true => ", free now",
             false => ", not free now",
         };
+        let volume = if several { format!(" with the volume `{}`", place.volume) } else { String::new() };
         lines.push(format!(
-            "{what}{} in {}, {}{price}{free}",
+            "{what}{} in {}{volume}, {}{price}{free}",
             place.instance_type, place.region, place.system
         ));
     }

@@ -178,14 +178,17 @@ fn refuse_strangers(
     let stranger = seen
         .instances
         .iter()
-        .find(|i| i.launch.is_some() && i.name == name.as_str() && !i.status.is_ending() && !known(i));
+        .find(|i| i.ours && i.name.eq_ignore_ascii_case(name.as_str()) && !i.status.is_ending() && !known(i));
     let Some(stranger) = stranger else { return Ok(()) };
     let from = stranger.launched_from.as_ref().map(|from| format!(" (`{from}` did)")).unwrap_or_default();
     Err(Error::new(
         Kind::Provider,
         format!("a box called `{name}` runs that this machine did not launch{from}: {}", stranger.id),
     )
-    .hint(format!("`devbox down {}` ends it; `devbox up OTHER-NAME` leaves it alone", stranger.id)))
+    .hint(format!(
+        "`devbox down {} --force` ends it, and what it has not synced is lost; `devbox up OTHER-NAME` leaves it alone",
+        stranger.id
+    )))
 }
 
 /// The box that runs must be one that is wanted.
@@ -251,7 +254,7 @@ pub fn in_use(holder: &Instance) -> Error {
 fn free_volumes(wanted: &Wanted, seen: &Seen, clear: &[Instance]) -> Result<Vec<VolumeName>> {
     let holder = |volume: &VolumeName| {
         seen.instances.iter().find(|i| {
-            i.launch.is_some()
+            i.ours
                 && i.volumes.iter().any(|v| volume.is(v))
                 && !i.status.is_ending()
                 && i.status != InstanceStatus::Dead
@@ -268,12 +271,37 @@ fn free_volumes(wanted: &Wanted, seen: &Seen, clear: &[Instance]) -> Result<Vec<
                 holder.name, holder.id, holder.status
             ),
         )
-        .hint(format!(
-            "`devbox down {}` frees it; or give this box another volume: `volume.name`",
-            holder.name
-        )));
+        .hint(format!("{}; or give this box another volume: `volume.name`", way_to_free(holder, seen))));
     }
     Ok(free.into_iter().map(|(volume, _)| volume.clone()).collect())
+}
+
+/// How to end the holder of a volume. Where this machine did not launch it, it can't be brought to rest from here.
+fn way_to_free(holder: &Instance, seen: &Seen) -> String {
+    let ours = |e: &Entry| instance_of(e, std::slice::from_ref(holder)).is_some();
+    match seen.journal.iter().any(ours) {
+        true => format!("`devbox down {}` frees it", holder.name),
+        false => {
+            format!("`devbox down {} --force` frees it, and what it has not synced is lost", holder.id)
+        }
+    }
+}
+
+/// An instance that is on its way down with a volume that is wanted, and was not brought to rest: until its power is
+/// off it may write to the store image.
+pub fn still_writing<'a>(
+    volumes: &[VolumeName],
+    journal: &[Entry],
+    instances: &'a [Instance],
+) -> Option<&'a Instance> {
+    let rested =
+        |i: &Instance| journal.iter().any(|e| e.rested && instance_of(e, std::slice::from_ref(i)).is_some());
+    instances.iter().find(|i| {
+        i.ours
+            && i.status == InstanceStatus::Terminating
+            && i.volumes.iter().any(|name| volumes.iter().any(|v| v.is(name)))
+            && !rested(i)
+    })
 }
 
 #[cfg(test)]

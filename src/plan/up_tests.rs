@@ -45,6 +45,7 @@ fn instance(id: &str, launch: Option<LaunchId>, status: InstanceStatus) -> Insta
     Instance {
         id: InstanceId(id.into()),
         name: "hello".into(),
+        ours: launch.is_some(),
         launch,
         status,
         address: None,
@@ -73,6 +74,7 @@ fn from_nothing_a_box_is_launched() {
     };
     let placements = Placements {
         all: vec![place("gpu_1x_gh200", 149), place("gpu_2x_gh200", 298)],
+        system: System::Aarch64Linux,
         create: Some(("devbox".parse().unwrap(), Some("us-east-3".into()))),
         notes: vec!["left out: x".into()],
     };
@@ -88,6 +90,16 @@ fn from_nothing_a_box_is_launched() {
     insta::assert_snapshot!(lines.join("\n"));
     let elsewhere = [offer("gpu_1x_gh200", &["us-west-1", "us-west-2"])];
     insta::assert_snapshot!(render_plan(&wanted(), &plan, Some(&placements), &elsewhere).join("\n"));
+    let west = Placement {
+        volume: "west".parse().unwrap(),
+        region: "us-west-1".into(),
+        ..place("gpu_1x_gh200", 149)
+    };
+    let two = Placements { all: vec![place("gpu_1x_gh200", 149), west], create: None, ..placements.clone() };
+    insta::assert_snapshot!(render_plan(&wanted(), &plan, Some(&two), &offers).join("\n"));
+    let nowhere =
+        Placements { all: vec![], create: Some(("devbox".parse().unwrap(), None)), ..placements.clone() };
+    insta::assert_snapshot!(render_plan(&wanted(), &plan, Some(&nowhere), &[]).join("\n"));
     let document = plan_document(&wanted(), &plan, Some(&placements), &offers, &lines);
     insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
 }
@@ -170,8 +182,27 @@ fn a_volume_in_use_is_refused_and_its_holder_named() {
     let free = plan_up(&two, &seen(vec![], vec![other.clone()])).unwrap().volumes;
     assert_eq!(free, ["west".parse().unwrap()]);
     // What is not ours does not run devbox; the lease on the volume guards against what we can't see.
-    other.launch = None;
+    (other.ours, other.launch) = (false, None);
     assert!(plan_up(&wanted(), &seen(vec![], vec![other])).is_ok());
+}
+
+/// Power that is still on may write to the store image, unless it was brought to rest first.
+#[test]
+fn a_box_on_its_way_down_is_waited_for() {
+    let devbox = || vec!["devbox".parse().unwrap()];
+    let gone = Entry { ended: Some(Timestamp::UNIX_EPOCH), ..entry(Some("i-1")) };
+    let ending = instance("i-1", Some(gone.launch), InstanceStatus::Terminating);
+    let instances = [ending];
+    let waits = |entry: Entry| still_writing(&devbox(), &[entry], &instances).is_some();
+    assert!(
+        waits(gone.clone()) && waits(Entry { launch: LaunchId::random(), instance: None, ..gone.clone() })
+    );
+    assert!(!waits(Entry { rested: true, ..gone.clone() }));
+    assert!(still_writing(&["other".parse().unwrap()], std::slice::from_ref(&gone), &instances).is_none());
+    for status in [InstanceStatus::Terminated, InstanceStatus::Preempted, InstanceStatus::Active] {
+        let instances = [Instance { status, ..instances[0].clone() }];
+        assert!(still_writing(&devbox(), std::slice::from_ref(&gone), &instances).is_none());
+    }
 }
 
 #[test]

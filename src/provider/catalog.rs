@@ -1,6 +1,7 @@
 //! What a cloud lists, as it lists it: typed as far as devbox reads it, and nothing lost that it
 //! does not know. Unknown fields are kept in `extra`, unknown words as they came, and what is
-//! missing is empty: a listing never breaks because the API has grown (hole 21 of the tool this one replaces).
+//! missing is empty, and stays out of our JSON: a listing never breaks because the API has grown, and says nothing that
+//! the API did not.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -49,6 +50,7 @@ pub struct Region {
     /// The code: `us-east-3`.
     pub name: String,
     /// Where that is: `Washington, DC, USA`. May be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
 }
 
@@ -83,8 +85,10 @@ pub struct InstanceType {
     /// What it is: `1x GH200 (96 GB)`.
     pub description: String,
     /// Its GPU.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub gpu_description: String,
     /// What an hour costs, in US cents.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub price_cents_per_hour: Option<u32>,
     /// What it has.
     pub specs: Specs,
@@ -98,12 +102,16 @@ pub struct InstanceType {
 #[serde(default)]
 pub struct Specs {
     /// Virtual processors.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub vcpus: Option<u64>,
     /// Memory in GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_gib: Option<u64>,
     /// Its own disk in GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_gib: Option<u64>,
     /// GPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u64>,
     /// What else came.
     #[serde(flatten)]
@@ -142,8 +150,10 @@ pub struct Image {
     /// Where it can be launched.
     pub region: Region,
     /// When it was made, as the API writes it (ISO 8601).
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub created_time: String,
     /// When it was last changed, as the API writes it (ISO 8601).
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub updated_time: String,
     /// What else came.
     #[serde(flatten)]
@@ -159,14 +169,17 @@ pub struct Filesystem {
     /// Its name. Not validated.
     pub name: String,
     /// Where instances find it, unless a launch says otherwise.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub mount_point: String,
     /// Where it lives.
     pub region: Region,
     /// Whether an instance has it.
     pub is_in_use: bool,
     /// About how many bytes it holds, hours old.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_used: Option<u64>,
     /// When it was made, as the API writes it (ISO 8601).
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub created: String,
     /// Who made it.
     pub created_by: User,
@@ -180,8 +193,10 @@ pub struct Filesystem {
 #[serde(default)]
 pub struct User {
     /// The id.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The address.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub email: String,
     /// What else came.
     #[serde(flatten)]
@@ -212,13 +227,16 @@ pub struct Ruleset {
     /// Its name.
     pub name: String,
     /// Where it holds; nothing for the global one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
     /// What it lets in.
     pub rules: Vec<Rule>,
     /// When it was made, as the API writes it (ISO 8601); empty for the global one.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub created: String,
-    /// The instances it is for.
-    pub instance_ids: Vec<String>,
+    /// The instances it is for; nothing for the global one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_ids: Option<Vec<String>>,
     /// What else came.
     #[serde(flatten)]
     pub extra: Extra,
@@ -231,6 +249,7 @@ pub struct Rule {
     /// `tcp`, `udp`, `icmp`, `all`, or a word that is new to us.
     pub protocol: String,
     /// From and to, both included; nothing for `icmp`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub port_range: Vec<u32>,
     /// Whence, in CIDR notation.
     pub source_network: String,
@@ -289,6 +308,22 @@ mod tests {
         assert_eq!(image.region.name, "mars-1");
         assert_eq!(image.extra["new"], json!([1]));
         assert_eq!(serde_json::to_value(&image).unwrap()["new"], json!([1]));
+    }
+
+    #[test]
+    fn what_did_not_come_is_not_made_up() {
+        let rule = json!({"protocol": "icmp", "source_network": "0.0.0.0/0", "description": ""});
+        let global = json!({"id": "global", "name": "Global Firewall Rules", "rules": [rule]});
+        let read: Ruleset = serde_json::from_value(global.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), global);
+        let empty = json!({"id": "c", "name": "n", "rules": [], "instance_ids": [], "created": "t",
+            "region": {"name": "us-east-3"}});
+        let read: Ruleset = serde_json::from_value(empty.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), empty);
+        let filesystem = json!({"id": "f", "name": "n", "mount_point": "/m", "is_in_use": false, "created": "t",
+            "region": {"name": "us-east-3", "description": "d"}, "created_by": {"id": "u", "email": "e"}});
+        let read: Filesystem = serde_json::from_value(filesystem.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), filesystem);
     }
 
     #[test]

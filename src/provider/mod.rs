@@ -33,6 +33,8 @@ pub enum InstanceStatus {
     Terminating,
     /// It is gone.
     Terminated,
+    /// What the provider says of it makes no sense to this version.
+    Unreadable,
     /// Something this version does not know; shown as it came.
     #[serde(untagged)]
     Other(String),
@@ -60,6 +62,7 @@ impl std::fmt::Display for InstanceStatus {
             Self::Preempted => "preempted",
             Self::Terminating => "terminating",
             Self::Terminated => "terminated",
+            Self::Unreadable => "unreadable",
             Self::Other(other) => other,
         })
     }
@@ -72,7 +75,9 @@ pub struct Instance {
     pub id: InstanceId,
     /// Its name there. Not validated: other clients name instances too.
     pub name: String,
-    /// Our launch id, when it carries our tag.
+    /// Whether it carries our tag, be it one that this version can't read.
+    pub ours: bool,
+    /// Our launch id, as the tag says.
     pub launch: Option<LaunchId>,
     /// What it is doing.
     pub status: InstanceStatus,
@@ -95,6 +100,13 @@ pub struct Instance {
     /// What else the provider says of it, by the provider's names. Never a secret.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Instance {
+    /// Whether it may be of any launch, for all that can be read of it.
+    pub fn may_be_anybodys(&self) -> bool {
+        self.status == InstanceStatus::Unreadable && self.launch.is_none()
+    }
 }
 
 /// A persistent filesystem that outlives instances.
@@ -201,6 +213,11 @@ pub enum Attempt {
         /// What the provider said.
         String,
     ),
+    /// There is none, and later there may be: the provider is out of reach, or too busy.
+    Unavailable(
+        /// What happened instead of an answer, or was the answer.
+        String,
+    ),
     /// There is none: it was refused for another reason, or never sent.
     Refused(
         /// Why.
@@ -218,7 +235,7 @@ impl Attempt {
     pub fn launched(self) -> Option<Launched> {
         match self {
             Self::Launched(launched) => Some(*launched),
-            Self::NoCapacity(_) | Self::Refused(_) | Self::Lost(_) => None,
+            Self::NoCapacity(_) | Self::Unavailable(_) | Self::Refused(_) | Self::Lost(_) => None,
         }
     }
 }

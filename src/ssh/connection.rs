@@ -225,7 +225,7 @@ impl Guest {
             )
             .hint("it is another machine, or somebody is in between; `devbox down` and `devbox up` make a new one"),
             Refusal::OurKey => Error::new(Kind::Guest, format!("`{name}` ({}) refuses our ssh key", self.address))
-                .hint("the key of `ssh.key` must be usable without a question: load it into ssh-agent if it has a passphrase"),
+                .hint("it must be usable without a question: `ssh-add` loads it into the agent, if it has a passphrase or is nowhere else"),
             Refusal::Unreachable => Error::new(Kind::Guest, format!("`{name}` ({}) can't be reached over ssh", self.address))
                 .hint("`devbox status` tells whether it runs; `devbox up` brings it back"),
             Refusal::Other => Error::new(Kind::Guest, format!("ssh to `{name}` ({}) failed", self.address)),

@@ -3,15 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, OrFail, Result, tick};
+use crate::events::Events;
 use crate::names::BoxName;
 use crate::nix::command::argv_generate_key;
-use crate::paths::{Paths, make_private};
+use crate::paths::{Paths, make_private, write_atomic};
 use crate::process::Cmd;
+
+/// The most keys of the agent that are looked at: a box would not let us try more.
+const MOST_OF_AGENT: usize = 5;
 
 /// A key pair to log in with.
 #[derive(Clone, Debug)]
 pub struct LoginKey {
-    /// The private key's file.
+    /// The private key's file; that of the public key where the agent alone has the private one.
     pub private: PathBuf,
     /// The public key, one line.
     pub public: String,
@@ -56,48 +60,136 @@ pub fn is_same_key(one: &str, other: &str) -> bool {
 /// The key to log in with, as a launch wrote it down; before that, the configured one or one of devbox's own.
 ///
 /// # Errors
-/// [`Kind::Usage`] when the key or its public half is not there.
+/// [`Kind::Usage`] when there is no such key, or its public half can't be told.
 pub async fn login(paths: &Paths, configured: Option<&Path>) -> Result<LoginKey> {
     match configured {
-        Some(private) => read_pair(
-            private,
-            "`ssh.key` names the private key; its public half stands beside it with `.pub` appended",
-        ),
+        Some(file) => Ok(find(file).await?.key),
         None => own(paths).await,
     }
 }
 
 /// The keys that may log in, the best first: the configured one alone; or those that ssh would use for a host of
-/// this name and that can be used without a question; or, where there is none, one of devbox's own. Never empty.
+/// this name and that can be used without a question, files before what the agent alone has; or, where there is
+/// none, one of devbox's own. Never empty. Says which were passed over, and why.
 ///
 /// # Errors
 /// [`Kind::Usage`] when the configured key is not there.
-pub async fn candidates(paths: &Paths, configured: Option<&Path>, name: &BoxName) -> Result<Vec<LoginKey>> {
-    if configured.is_some() {
-        return Ok(vec![login(paths, configured).await?]);
-    }
+pub async fn candidates(
+    paths: &Paths,
+    configured: Option<&Path>,
+    name: &BoxName,
+    events: &Events,
+) -> Result<Vec<LoginKey>> {
     let in_agent = keys_of_agent().await;
-    let mut found = Vec::new();
-    for private in identity_files(paths, name).await? {
-        // A file that is not there is no error: ssh asks for more than most people have.
-        let Ok(pair) = read_pair(&private, "") else { continue };
-        if in_agent.iter().any(|key| is_same_key(key, &pair.public)) || has_no_passphrase(&private).await? {
-            found.push(pair);
+    let has = |key: &LoginKey| in_agent.iter().any(|known| is_same_key(known, &key.public));
+    if let Some(file) = configured {
+        let found = find(file).await?;
+        if found.agent_alone && !has(&found.key) {
+            return Err(Error::new(Kind::Usage, not_here(file)).hint("`ssh-add` loads it into the agent"));
+        }
+        return Ok(vec![found.key]);
+    }
+    let asked = Cmd::new("ssh").args(["-G", name.as_str()]).check().await?.text();
+    let (mut keys, mut passed_over) = (Vec::new(), Vec::new());
+    for file in parse_identity_files(&asked, &paths.home) {
+        match find(&file).await {
+            Ok(found) if has(&found.key) => keys.push(found.key),
+            Ok(found) if found.agent_alone => passed_over.push(not_here(&file)),
+            Ok(found) => match derive(&file).await {
+                Ok(_) => keys.push(found.key),
+                Err(e) => passed_over.push(e.to_string()),
+            },
+            // ssh asks for more than most people have.
+            Err(_) if !file.exists() => {}
+            Err(e) => passed_over.push(e.to_string()),
         }
     }
-    if found.is_empty() {
-        found.push(own(paths).await?);
+    if !is_files_only(&asked) {
+        let others = in_agent.iter().filter(|key| !keys.iter().any(|k| is_same_key(key, &k.public)));
+        let others =
+            others.take(MOST_OF_AGENT).map(|key| of_agent(paths, key)).collect::<Result<Vec<_>>>()?;
+        keys.extend(others);
     }
-    Ok(found)
+    for why in &passed_over {
+        events.detail(format!("an ssh key is passed over: {why}"));
+    }
+    if keys.is_empty() {
+        if !passed_over.is_empty() {
+            events.info(
+                "none of your ssh keys can be used without a question, so devbox uses one of its own: \
+                 `ssh-add` loads yours into the agent",
+            );
+        }
+        keys.push(own(paths).await?);
+    }
+    Ok(keys)
 }
 
-/// The private keys that ssh would try for a host.
-async fn identity_files(paths: &Paths, name: &BoxName) -> Result<Vec<PathBuf>> {
-    let output = Cmd::new("ssh").args(["-G", name.as_str()]).check().await?;
-    Ok(parse_identity_files(&output.text(), &paths.home))
+/// A key as it was found.
+struct Found {
+    key: LoginKey,
+    /// Its private half is nowhere but in the agent, if anywhere.
+    agent_alone: bool,
 }
 
-/// Reads the `identityfile` lines of `ssh -G`.
+fn not_here(file: &Path) -> String {
+    format!("the private half of {} is neither beside it nor in the agent", tick(file))
+}
+
+/// The key that a file stands for, as it does for ssh: a private key, with or without its public half beside it, or
+/// a public one, whose private half the agent has.
+async fn find(file: &Path) -> Result<Found> {
+    let public_file = with_pub(file);
+    let pair = |private: &Path, public| LoginKey { private: private.to_owned(), public };
+    if !file.is_file() {
+        let Some(public) = read_public(&public_file)? else {
+            return Err(Error::new(Kind::Usage, format!("there is no ssh key {}", tick(file)))
+                .hint("`ssh.key` names a private key, or a public one whose private half the agent has"));
+        };
+        return Ok(Found { key: pair(&public_file, public), agent_alone: true });
+    }
+    // What can't be read as text is no public key.
+    let itself = std::fs::read_to_string(file).ok().and_then(|text| parse_public(&text));
+    if let Some(public) = itself {
+        return Ok(Found { key: pair(file, public), agent_alone: true });
+    }
+    let public = match read_public(&public_file)? {
+        Some(public) => public,
+        None => derive(file).await?,
+    };
+    Ok(Found { key: pair(file, public), agent_alone: false })
+}
+
+/// Reads a public key; nothing where there is no such file.
+fn read_public(file: &Path) -> Result<Option<String>> {
+    let told =
+        |what: String| Error::new(Kind::Usage, what).hint(format!("`ssh-keygen -y` writes {}", tick(file)));
+    match std::fs::read_to_string(file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(told(format!("can't read the public key {}", tick(file))).caused_by(e)),
+        Ok(text) => {
+            parse_public(&text).map(Some).ok_or_else(|| told(format!("{} is no public key", tick(file))))
+        }
+    }
+}
+
+/// The public half of a private key, which must be usable without a question.
+async fn derive(private: &Path) -> Result<String> {
+    let asked = Cmd::new("ssh-keygen").args(["-y", "-P", "", "-f"]).arg(private).run().await?;
+    if asked.status.success() {
+        return parse_public(&asked.text())
+            .ok_or_else(|| Error::new(Kind::Usage, format!("{} has no public half", tick(private))));
+    }
+    let lines = asked.last_error_lines(5);
+    if lines.iter().any(|line| line.contains("passphrase")) {
+        let what = format!("{} has a passphrase, and is not in the agent", tick(private));
+        return Err(Error::new(Kind::Usage, what)
+            .hint(format!("`ssh-add {}` loads it into the agent", private.display())));
+    }
+    Err(Error::new(Kind::Usage, format!("ssh can't use the key {}", tick(private))).details(lines))
+}
+
+/// Reads the `identityfile` lines of `ssh -G`: the private keys that ssh would try for a host.
 fn parse_identity_files(text: &str, home: &Path) -> Vec<PathBuf> {
     let files = text.lines().filter_map(|line| line.strip_prefix("identityfile "));
     files
@@ -109,18 +201,35 @@ fn parse_identity_files(text: &str, home: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Whether `ssh -G` says that what else the agent has is not to be tried.
+fn is_files_only(text: &str) -> bool {
+    text.lines().any(|line| line == "identitiesonly yes")
+}
+
 /// The public keys that an agent can use; none where there is no agent.
 async fn keys_of_agent() -> Vec<String> {
     match Cmd::new("ssh-add").arg("-L").run().await {
-        Ok(output) if output.status.success() => output.text().lines().map(str::to_owned).collect(),
+        Ok(output) if output.status.success() => parse_agent(&output.text()),
         _ => Vec::new(),
     }
 }
 
-/// Whether a private key can be used without a question.
-async fn has_no_passphrase(private: &Path) -> Result<bool> {
-    let asked = Cmd::new("ssh-keygen").args(["-y", "-P", "", "-f"]).arg(private).run().await?;
-    Ok(asked.status.success())
+/// Reads what `ssh-add -L` prints. Certificates are no keys, and stand beside theirs.
+fn parse_agent(text: &str) -> Vec<String> {
+    text.lines().filter_map(parse_public).filter(|key| !key.contains("-cert-v")).collect()
+}
+
+/// A key that the agent alone has. ssh takes the file of a public key for it.
+fn of_agent(paths: &Paths, public: &str) -> Result<LoginKey> {
+    let name = format!("agent-{:08x}.pub", crate::paths::short_hash(Path::new(public)));
+    let file = paths.state.join("keys").join(name);
+    if !file.exists() {
+        if let Some(folder) = file.parent() {
+            make_private(folder)?;
+        }
+        write_atomic(&file, format!("{public}\n").as_bytes(), 0o600)?;
+    }
+    Ok(LoginKey { private: file, public: public.to_owned() })
 }
 
 /// The key that devbox makes for itself, on first use.
@@ -129,21 +238,8 @@ async fn own(paths: &Paths) -> Result<LoginKey> {
     if !file.exists() {
         make_once(&file, |new| argv_keygen(new, "devbox")).await?;
     }
-    read_pair(&file, &format!("remove {} to have devbox make a new pair", tick(&file)))
-}
-
-/// Reads a pair whose private half is `private`. `hint` is the way out where that fails.
-fn read_pair(private: &Path, hint: &str) -> Result<LoginKey> {
-    let public_file = with_pub(private);
-    let told = |what: String| Error::new(Kind::Usage, what).hint(hint);
-    if !private.is_file() {
-        return Err(told(format!("there is no ssh key {}", tick(private))));
-    }
-    let text = std::fs::read_to_string(&public_file)
-        .map_err(|e| told(format!("can't read the public key {}", tick(&public_file))).caused_by(e))?;
-    let public =
-        parse_public(&text).ok_or_else(|| told(format!("{} is no public key", tick(&public_file))))?;
-    Ok(LoginKey { private: private.to_owned(), public })
+    let found = find(&file).await;
+    found.map(|f| f.key).map_err(|e| e.hint(format!("remove {} to have devbox make a new pair", tick(&file))))
 }
 
 /// A fresh host key for one launch.
@@ -211,6 +307,14 @@ mod tests {
         let text = "host hello\nidentityfile ~/.ssh/id_rsa\nidentityfile /k/id ed\nidentityfile none\n";
         let files = parse_identity_files(text, Path::new("/home/me"));
         assert_eq!(files, [Path::new("/home/me/.ssh/id_rsa"), Path::new("/k/id ed")]);
+    }
+
+    #[test]
+    fn what_else_the_agent_has() {
+        assert!(is_files_only("host a\nidentitiesonly yes\n") && !is_files_only("identitiesonly no\n"));
+        let text = "ssh-ed25519 AAAA me@here\nssh-ed25519-cert-v01@openssh.com BBBB me@here\necdsa-sha2-nistp256 CCCC\n";
+        assert_eq!(parse_agent(text), ["ssh-ed25519 AAAA", "ecdsa-sha2-nistp256 CCCC"]);
+        assert!(parse_agent("The agent has no identities.\n").is_empty());
     }
 
     #[test]

@@ -139,11 +139,17 @@ impl Ui {
         !self.options.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Says a block of lines, indented, unless `-q`.
+    /// Draws lines for people, indented and apart from what stands around them, unless `-q`. A program that reads
+    /// events has the same from those.
     pub fn block(&self, lines: impl IntoIterator<Item = String>) {
+        if self.options.json && self.options.stream {
+            return;
+        }
+        self.events.info("");
         for line in lines {
             self.events.info(format!("  {line}"));
         }
+        self.events.info("");
     }
 
     /// Prints an error: message, evidence, causes, ways out.

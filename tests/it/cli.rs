@@ -104,6 +104,11 @@ fn init_writes_what_is_missing_and_nothing_else() {
     env.devbox(["-C", "inner", "init", "--name", "x"]).ok();
     assert!(env.project("devbox.toml").exists(), "beside the flake, not in the folder below it");
     assert_eq!(fs::read_to_string(env.project("flake.nix")).unwrap(), "# mine");
+
+    // A repository of its own has a project of its own.
+    fs::create_dir_all(env.project("vendored/.git")).unwrap();
+    env.devbox(["-C", "vendored", "init"]).ok().says(&["flake.nix"]);
+    assert!(env.project("vendored/flake.nix").exists() && env.project("vendored/devbox.toml").exists());
 }
 
 #[test]
@@ -233,6 +238,19 @@ fn doctor_finds_what_is_missing_and_says_how_to_get_it() {
     }
     let checks = env.devbox(["doctor", "--json"]).code(1).json();
     assert!(checks["missing"].as_i64().unwrap() > 3, "{checks}");
+}
+
+/// The demo is a devbox of its own: no setting of the user's, and no key of theirs, gets into it.
+#[test]
+fn the_demos_sandbox_has_nothing_of_the_users() {
+    let env = TestEnv::empty();
+    let script = r#"sandbox=$1 root=$2; . "$root/scripts/sandbox.sh"; env"#;
+    let (sandbox, root) = (env.path("sandbox"), repository().to_str().unwrap());
+    let theirs = ["LAMBDA_API_KEY=secret", "DEVBOX_BOX_PRESET=gh200", "NOT_OURS=kept"];
+    let words = ["bash", "-euc", script, "demo.sh", sandbox.to_str().unwrap(), root];
+    let inside = host("env", &[&theirs[..], &words].concat());
+    assert!(inside.contains("NOT_OURS=kept"), "{inside}");
+    assert!(!inside.contains("LAMBDA") && !inside.contains("DEVBOX_"), "{inside}");
 }
 
 /// README's reference of the configuration is the one that the types give. `UPDATE_README=1` writes it.

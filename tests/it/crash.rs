@@ -87,10 +87,12 @@ fn a_wrong_configuration_does_not_hide_a_box() {
     let env = TestEnv::new("hello");
     env.devbox(["up", "-y"]).ok();
     std::fs::write(env.project("devbox.toml"), "[volume]\nsise = 1\n").unwrap();
-    let status = env.devbox(["status"]).ok().says(&["devbox.toml:2:1"]);
+    let status = env.devbox(["status"]).code(2).says(&["devbox.toml:2:1"]);
     assert!(status.stdout.contains("hello") && status.stdout.contains("ready"), "{}", status.stdout);
     env.devbox(["up"]).code(2);
-    env.devbox(["down", "hello"]).ok().says(&["going on without what is wrong in the configuration"]);
+    env.devbox(["down"]).code(2).says(&["devbox.toml:2:1", "name the box"]);
+    env.devbox(["down", "hello"]).ok().says(&["going on without what is wrong"]);
+    std::fs::remove_file(env.project("devbox.toml")).unwrap();
     env.assert_nothing_runs();
 }
 

@@ -72,6 +72,10 @@ fn a_box_is_launched_through_scarcity_and_everything_stays() {
     cloud.assert_faithful();
 
     assert!(!up.stderr.contains(KEY) && !up.stdout.contains(KEY));
+    // Nor is it among the events.
+    let events = env.devbox(["up", "-y", "-vv", "--json", "--preset", "gh200", "--wait-capacity", "0s"]).ok();
+    assert!(events.stdout.contains("POST ") && !events.stdout.contains(KEY) && !events.stderr.contains(KEY));
+    env.devbox(["down"]).ok();
     let programs = std::fs::read_to_string(programs).unwrap();
     assert!(
         programs.contains("ssh -F") && programs.contains("nix ") && programs.contains("HOME="),
@@ -218,7 +222,7 @@ fn what_can_not_work_is_refused_before_it_costs() {
         ["up", "--preset", "gh200", "--set", "volume.name=new", "--set", "presets.gh200.regions=us-east-3"];
     cloud.env.devbox(volume).code(7).says(&[
         "there is no volume `new`",
-        "`devbox up --preset gh200 -y` makes it in us-east-3",
+        "`devbox up --preset gh200 --set volume.name=new --set presets.gh200.regions=us-east-3 -y` makes it in us-east-3",
         "it would live in us-east-3 for good",
     ]);
     let plan = cloud.env.devbox(volume.into_iter().chain(["--dry-run"])).ok().stdout;

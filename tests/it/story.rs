@@ -6,7 +6,13 @@ use crate::support::{TestEnv, finish, host, until};
 #[test]
 fn a_box_comes_and_goes_and_everything_stays() {
     let env = TestEnv::new("hello");
-    let first = env.devbox(["up", "-y", "--json"]).ok().result();
+    let up = env.devbox(["up", "-y", "--json"]).ok();
+    assert!(
+        !up.stdout.contains('━') && !up.stdout.contains(r#""message":"""#),
+        "drawn in JSON: {}",
+        up.stdout
+    );
+    let first = up.result();
     assert_eq!(first["generation"], 1);
     assert_eq!(first["copied-paths"], first["paths"]);
     assert_eq!(env.status()["fingerprint"], first["fingerprint"]);
@@ -105,7 +111,11 @@ fn a_busy_box_is_not_taken_down() {
     let mut staying = env.start(["run", "--", "bash", "-c", stubborn]);
     until("both to work", || env.on_box("pgrep -c -f '[t]rap .* TERM'; :") == "2");
     let down = env.devbox(["down", "--force", "--grace", "3s"]).ok();
-    down.says(&["warning: ending what is busy, in 3.0 s at most: ", "sleep 600", "what was not saved is lost"]);
+    down.says(&[
+        "warning: ending what is busy, in 3.0 s at most: ",
+        "sleep 600",
+        "what was not saved is lost",
+    ]);
     for child in [&mut work, &mut saving, &mut staying] {
         child.wait().unwrap();
     }

@@ -111,6 +111,11 @@ impl TestEnv {
         self.vars.push((name.to_owned(), value.into()));
     }
 
+    /// Sets it no more.
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.vars.retain(|(n, _)| n != name);
+    }
+
     /// A path in the test's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -174,8 +174,9 @@ pub(crate) fn time(now: f64) -> String {
 }
 
 impl World {
-    /// What time alone has done by `now`.
-    pub(crate) fn advance(&mut self, now: f64) {
+    /// What time alone has done by `now`: whether that is anything.
+    pub(crate) fn advance(&mut self, now: f64) -> bool {
+        let mut changed = false;
         for instance in &mut self.state.instances {
             let powered =
                 instance.machine.as_ref().is_some_and(|m| m.state != super::state::MachineState::Gone);
@@ -185,9 +186,12 @@ impl World {
                 && !powered
             {
                 instance.gone = Some(now);
+                changed = true;
             }
         }
+        let shut = self.state.shut.len();
         self.state.shut.retain(|s| now < s.until);
+        changed || self.state.shut.len() < shut
     }
 
     /// Answers, whatever comes.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use devbox::error::{Error, Kind, Result};
 use devbox::events::Events;
 use devbox::names::{BoxName, InstanceId, LaunchId, System, VolumeName, sanitize};
-use devbox::provider::local::{LocalConfig, LocalProvider};
+use devbox::provider::local::{LocalConfig, LocalProvider, Missing};
 use devbox::provider::{LaunchRequest, Placement, Provider};
 use devbox::ssh::keys::LoginKey;
 
@@ -64,6 +64,31 @@ impl Boxes {
     }
 }
 
+impl Boxes {
+    /// Whether this machine can make boxes: nobody is to wait for one that never boots.
+    ///
+    /// # Errors
+    /// When it lacks something.
+    pub(crate) fn check(&self, state: &Path) -> Result<()> {
+        match self {
+            Self::Local { cache } => lacking(&provider(state, cache, false).missing()).map_or(Ok(()), Err),
+            // Who made them had all that they need.
+            Self::Vms(_) => Ok(()),
+        }
+    }
+}
+
+/// The error where something is missing.
+fn lacking(missing: &[Missing]) -> Option<Error> {
+    if missing.is_empty() {
+        return None;
+    }
+    let what: Vec<_> = missing.iter().map(|lack| lack.what.as_str()).collect();
+    let error = Error::new(Kind::Usage, format!("boxes need {}", what.join(", ")));
+    let error = missing.iter().fold(error, |error, lack| error.hint(lack.fix.clone()));
+    Some(error.hint("`--no-boxes` needs nothing of it: instances are words alone then"))
+}
+
 /// The next thing to do, for the instance with this id.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Deed {
@@ -112,16 +137,18 @@ fn mounts(state: &State, now: f64) -> Vec<Deed> {
 /// Does one thing that is to be done. Whether there was one.
 pub(crate) async fn step(shared: &Shared) -> bool {
     let Some(boxes) = &shared.boxes else { return false };
-    let deed = shared.with(|world, now| next(&world.state, now));
-    let Some(deed) = deed else {
-        let due = shared.with(|world, now| mounts(&world.state, now));
-        for mount in due {
-            work(shared, boxes, mount).await;
-        }
-        return false;
-    };
+    let deed = shared.look(|world, now| next(&world.state, now));
+    let Some(deed) = deed else { return false };
     work(shared, boxes, deed).await;
     true
+}
+
+/// Mounts what is due. Looks into every box that has its volume late, so not to be done all the time.
+pub(crate) async fn mount(shared: &Shared) {
+    let Some(boxes) = &shared.boxes else { return };
+    for due in shared.look(|world, now| mounts(&world.state, now)) {
+        work(shared, boxes, due).await;
+    }
 }
 
 async fn work(shared: &Shared, boxes: &Boxes, deed: Deed) {
@@ -231,4 +258,19 @@ async fn end(state: &Path, cache: &Path, local: Option<&str>, launch: LaunchId) 
         provider.terminate(&one.id, &Events::silent()).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_root_there_are_no_boxes_and_it_says_so() {
+        assert!(lacking(&[]).is_none());
+        let root = Missing { what: "root".into(), why: "mounts are root's", fix: "run as root".into() };
+        let error = lacking(&[root]).unwrap();
+        assert_eq!(error.message(), "boxes need root");
+        let hints = error.hints();
+        assert!(hints[0] == "run as root" && hints[1].contains("`--no-boxes`"), "{hints:?}");
+    }
 }

@@ -4,7 +4,14 @@
 //! the [`server`], which speaks HTTP, and [`boxes`], which makes instances real.
 
 // Shared by the tests and an example: neither uses all of it, and clippy knows tests by their attribute.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
 
 pub(crate) mod api;
 pub(crate) mod auth;
@@ -17,6 +24,7 @@ pub(crate) mod firewall;
 pub(crate) mod launch;
 pub(crate) mod limits;
 pub(crate) mod notes;
+pub(crate) mod reading;
 pub(crate) mod scenario;
 pub(crate) mod server;
 pub(crate) mod state;
@@ -96,6 +104,8 @@ struct Inside {
 
 /// How often time is looked at where nobody asks.
 const TICK: Duration = Duration::from_millis(50);
+/// How many of them until boxes are looked into for volumes that come late.
+const TICKS_TO_MOUNT: u64 = 10;
 /// How long boxes may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -107,6 +117,16 @@ impl Shared {
     /// A panic elsewhere leaves nothing half done that matters to a test that fails anyway.
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets time pass and looks at the world. Cheap: it writes only what time alone has changed.
+    fn look<T>(&self, what: impl FnOnce(&World, f64) -> T) -> T {
+        let mut inside = self.lock();
+        let now = now();
+        if inside.world.advance(now) {
+            self.save(&mut inside);
+        }
+        what(&inside.world, now)
     }
 
     /// Lets time pass, does something to the world, and writes down what changed.
@@ -165,7 +185,7 @@ impl Shared {
     }
 
     fn left(&self) -> Vec<String> {
-        self.with(|world, _| {
+        self.look(|world, _| {
             let has = |i: &&Instance| {
                 i.machine
                     .as_ref()
@@ -180,9 +200,10 @@ impl Sim {
     /// Starts one; it answers when this returns.
     ///
     /// # Errors
-    /// When the address is taken, or another simulator has the state folder.
+    /// When the address is taken, another simulator has the state folder, or this machine can't make boxes.
     pub(crate) fn start(options: Options) -> Result<Self> {
         devbox::paths::make_private(&options.state)?;
+        options.boxes.as_ref().map_or(Ok(()), |boxes| boxes.check(&options.state))?;
         let lock = lock(&options.state)?;
         let now = now();
         let mut scenario = options.scenario;
@@ -198,6 +219,8 @@ impl Sim {
             began: Instant::now(),
             inside: Mutex::new(inside),
         });
+        // What it begins with.
+        shared.with(|_, _| ());
         let listener = std::net::TcpListener::bind(options.listen)
             .or_kind(Kind::Usage, || format!("can't listen on {}", options.listen))?;
         let what = || "can't listen".to_owned();
@@ -251,7 +274,7 @@ impl Sim {
 
     /// Every instance that there ever was.
     pub(crate) fn instances(&self) -> Vec<Snapshot> {
-        self.shared.with(|world, now| {
+        self.shared.look(|world, now| {
             let snapshot = |i: &Instance| Snapshot {
                 id: i.id.clone(),
                 name: i.name.clone(),
@@ -329,12 +352,17 @@ fn serve(shared: &Arc<Shared>, listener: std::net::TcpListener, stopped: tokio::
     let for_boxes = Arc::clone(shared);
     let worker = std::thread::spawn(move || {
         let Ok(runtime) = runtime() else { return };
+        let mut ticks = 0_u64;
         while ended.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
             let busy = runtime.block_on(async {
                 let busy = boxes::step(&for_boxes).await;
-                for_boxes.with(|_, _| ());
+                for_boxes.look(|_, _| ());
+                if !busy && ticks.is_multiple_of(TICKS_TO_MOUNT) {
+                    boxes::mount(&for_boxes).await;
+                }
                 busy
             });
+            ticks += 1;
             if !busy {
                 std::thread::sleep(TICK);
             }

@@ -2,12 +2,10 @@
 //! explains each key.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use devbox::error::{Error, Kind, OrFail, Result, tick};
 use serde::{Deserialize, Serialize};
 
-use super::catalog;
+pub(crate) use super::reading::{load, parse};
 
 /// The whole of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -170,7 +168,7 @@ fn one() -> u32 {
 
 /// Somewhere a type is free.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a place is a region, or `{ region = …, from = …, to = …, count = … }`")]
 pub(crate) enum Place {
     /// Always, without end.
     Always(String),
@@ -346,54 +344,6 @@ pub(crate) enum FaultKind {
     UnknownEnums,
 }
 
-/// Reads a scenario.
-///
-/// # Errors
-/// When it is none, has a key that there isn't, or names a region that there isn't.
-pub(crate) fn parse(text: &str) -> Result<Scenario> {
-    let scenario: Scenario =
-        toml::from_str(text).or_kind(Kind::Usage, || "this is no scenario".to_owned())?;
-    match scenario.mistake() {
-        Some(mistake) => Err(Error::new(Kind::Usage, mistake)),
-        None => Ok(scenario),
-    }
-}
-
-/// Reads the scenario in a file.
-///
-/// # Errors
-/// As [`parse`], or when it can't be read.
-pub(crate) fn load(file: &Path) -> Result<Scenario> {
-    let text = std::fs::read_to_string(file).or_kind(Kind::Usage, || format!("can't read {}", tick(file)))?;
-    parse(&text).map_err(|e| Error::new(Kind::Usage, format!("{}: {e}", tick(file))).details(e.causes()))
-}
-
-impl Scenario {
-    /// What can't be meant, if there is something: better told now than wondered about later.
-    fn mistake(&self) -> Option<String> {
-        let filesystems = self.filesystems.iter().map(|f| &*f.region);
-        let types = self.instance_types.iter().flat_map(|t| &t.regions).map(String::as_str);
-        let places = self.capacity.values().flatten().map(Place::region);
-        let only = self.launches.iter().filter_map(|l| l.region.as_deref());
-        let mut regions = filesystems.chain(types).chain(places).chain(only);
-        if let Some(unknown) = regions.find(|name| catalog::region(name).is_none()) {
-            return Some(format!("there is no region `{unknown}`"));
-        }
-        let known = catalog::types(self);
-        let capacity = self.capacity.keys().map(String::as_str).filter(|name| *name != "*");
-        let mut types = capacity.chain(self.launches.iter().filter_map(|l| l.instance_type.as_deref()));
-        if let Some(unknown) = types.find(|name| known.iter().all(|t| t.name != *name)) {
-            return Some(format!("there is no instance type `{unknown}`"));
-        }
-        let mut times = vec![self.rates.scale, self.rates.tolerance, self.boot.seconds, self.boot.ip_after];
-        times.extend([self.boot.mount_delay, self.terminate.seconds, self.terminate.listed]);
-        times.extend(self.launches.iter().filter_map(|l| l.after));
-        times.extend(self.faults.iter().filter_map(|f| f.after));
-        let sound = |t: &f64| t.is_finite() && *t >= 0.0;
-        times.into_iter().find(|t| !sound(t)).map(|t| format!("{t} is no number of seconds"))
-    }
-}
-
 /// Whether `text` matches `pattern`, in which `*` is any text.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
@@ -445,20 +395,5 @@ mod tests {
         // What the manual calls the default is.
         let Scenario { boot, terminate, quota, .. } = scenario;
         assert_eq!((boot, terminate, quota), (Boot::default(), Terminate::default(), Quota::default()));
-    }
-
-    #[test]
-    fn what_can_not_be_meant_is_refused() {
-        assert!(parse("rate = 1").is_err());
-        for (text, why) in [
-            ("capacity = { '*' = ['us-east-9'] }", "there is no region `us-east-9`"),
-            ("capacity = { gpu_1x_gh201 = [] }", "there is no instance type `gpu_1x_gh201`"),
-            ("boot = { seconds = -1 }", "-1 is no number of seconds"),
-            ("rates = { scale = nan }", "NaN is no number of seconds"),
-        ] {
-            assert_eq!(parse(text).unwrap_err().message(), why);
-        }
-        assert!(parse("[[launches]]\noutcome = 'ok'\nafer = 1").is_err());
-        assert_eq!(parse("").unwrap(), Scenario::default());
     }
 }

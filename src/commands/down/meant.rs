@@ -6,7 +6,7 @@ use crate::cli::Down;
 use crate::commands::Context;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::journal::Entry;
+use crate::journal::{Entry, Working};
 use crate::names::{BoxName, shown};
 use crate::plan::up::instance_of;
 use crate::provider::{Instance, Provider};
@@ -15,7 +15,7 @@ use crate::provider::{Instance, Provider};
 pub(super) enum Meant {
     /// Launches of this machine. Those that the journal has as ended came after they were given up.
     Ours(Vec<Entry>),
-    /// An instance with our tag that another machine launched.
+    /// An instance with our tag that the journal here does not know.
     Stranger(Box<Instance>, Rc<Box<dyn Provider>>),
 }
 
@@ -30,32 +30,57 @@ fn late(journal: &[Entry], instances: &[Instance]) -> Vec<Entry> {
         .collect()
 }
 
-/// All that this machine launched and that may be billed, and whether every provider could be asked.
+/// All that runs with our tag.
+pub(super) struct Everything {
+    /// Launches of this machine.
+    pub(super) ours: Vec<Entry>,
+    /// Instances that the journal here does not know.
+    pub(super) strangers: Vec<Instance>,
+    /// Whether every provider could be asked.
+    pub(super) asked: Result<()>,
+}
+
+/// All that this machine launched and that may be billed, and what others did.
 ///
 /// # Errors
-/// When the journal can't be read.
-pub(super) async fn everything(cx: &Context, config: &Config) -> Result<(Vec<Entry>, Result<()>)> {
-    let journal = cx.journal.read()?;
-    let mut entries: Vec<_> = journal.iter().filter(|e| e.is_open()).cloned().collect();
-    let mut asked = Ok(());
+/// When the journal can't be read at all.
+pub(super) async fn everything(cx: &Context, config: &Config) -> Result<Everything> {
+    let journal = cx.launches()?;
+    let mut ours: Vec<_> = journal.iter().filter(|e| e.is_open()).cloned().collect();
+    let (mut strangers, mut asked) = (Vec::new(), Ok(()));
     for provider in cx.providers(config)? {
         match provider.list().await {
-            Ok(instances) => entries.extend(late(&journal, &instances)),
+            Ok(instances) => {
+                ours.extend(late(&journal, &instances));
+                strangers.extend(instances.into_iter().filter(|i| is_stranger(i, &journal)));
+            }
             Err(e) => asked = asked.and(Err(e)),
         }
     }
-    Ok((entries, asked))
+    Ok(Everything { ours, strangers, asked })
+}
+
+fn is_stranger(instance: &Instance, journal: &[Entry]) -> bool {
+    let known = |e: &Entry| instance_of(e, std::slice::from_ref(instance)).is_some();
+    instance.ours && !instance.status.is_ending() && !journal.iter().any(known)
 }
 
 /// What is meant: a box of the journal, with what came too late of the same name; else an instance by its exact id;
 /// else one by its name, whatever its case.
 ///
 /// # Errors
-/// [`Kind::Usage`] when there is none, it is not ours, or several could be meant.
+/// [`Kind::Usage`] when there is none, it is not ours, or several could be meant; [`Kind::Failed`] when it is only
+/// being asked for.
 pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<Meant> {
-    let journal = cx.journal.read()?;
-    let unknown = match cx.chosen(args.name.as_deref()) {
+    let journal = cx.launches()?;
+    let working = cx.journal.working()?;
+    let at_work = |name: &str| working.iter().find(|w| w.is_of(name)).map(being_brought_up);
+    let unknown = match cx.find(args.name.as_deref())? {
         Ok(entry) => {
+            // Asked for right now: there is nothing to end yet, and there may never be.
+            if let Some(e) = at_work(entry.name.as_str()).filter(|_| entry.instance.is_none()) {
+                return Err(e);
+            }
             // Trouble with asking is told when it comes to ending the box.
             let instances = match cx.provider_named(&entry.provider, config)?.list().await {
                 Ok(instances) if !args.forget => instances,
@@ -68,6 +93,15 @@ pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<
         }
         Err(unknown) => unknown,
     };
+    let in_a_project = cx.project().is_ok();
+    let name = match &args.name {
+        Some(name) => Some(name.clone()),
+        None if in_a_project => config.box_name().ok().map(ToString::to_string),
+        None => None,
+    };
+    if let Some(e) = name.as_deref().and_then(at_work) {
+        return Err(e);
+    }
     let mut instances = Vec::new();
     for provider in cx.providers(config)? {
         let provider = Rc::new(provider);
@@ -75,15 +109,15 @@ pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<
         instances.extend(all.into_iter().map(|instance| (instance, Rc::clone(&provider))));
     }
     instances.retain(|(i, _)| !i.status.is_ending());
-    let Some(name) = &args.name else {
+    let Some(name) = name else {
         let all: Vec<_> = instances.into_iter().map(|(i, _)| i).collect();
         let several = journal.iter().any(Entry::is_open);
-        return nameless(cx, config, late(&journal, &all), several).ok_or(unknown);
+        return nameless(late(&journal, &all), several).ok_or(unknown);
     };
-    if instances.iter().any(|(i, _)| i.id.0 == *name) {
-        instances.retain(|(i, _)| i.id.0 == *name);
+    if instances.iter().any(|(i, _)| i.id.0 == name) {
+        instances.retain(|(i, _)| i.id.0 == name);
     } else {
-        instances.retain(|(i, _)| i.launch.is_some() && i.name.eq_ignore_ascii_case(name));
+        instances.retain(|(i, _)| i.ours && i.name.eq_ignore_ascii_case(&name));
     }
     let all: Vec<_> = instances.iter().map(|(i, _)| i.clone()).collect();
     let ours = late(&journal, &all);
@@ -91,12 +125,15 @@ pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<
         return Ok(Meant::Ours(ours));
     }
     if instances.len() > 1 {
-        return Err(Error::new(Kind::Usage, format!("{} instances are called `{name}`", instances.len()))
-            .details(instances.iter().map(|(i, _)| format!("{}  ({}, {})", i.id, shown(&i.name), i.status)))
-            .hint("name one of them by its id"));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{} instances are called `{}`", instances.len(), shown(&name)),
+        )
+        .details(instances.iter().map(|(i, _)| format!("{}  ({}, {})", i.id, shown(&i.name), i.status)))
+        .hint("name one of them by its id"));
     }
     let Some((instance, provider)) = instances.pop() else { return Err(unknown) };
-    if instance.launch.is_none() {
+    if !instance.ours {
         return Err(Error::new(
             Kind::Usage,
             format!("{} is not ours: it carries no tag of devbox", instance.id),
@@ -110,15 +147,20 @@ pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<
     }
 }
 
-/// Without a name: what came too late of the project here; without a project, all that did if it has one name and
-/// nothing else could be meant.
-fn nameless(cx: &Context, config: &Config, mut late: Vec<Entry>, several: bool) -> Option<Meant> {
-    if cx.project().is_ok() {
-        let here: Option<BoxName> = config.box_name().ok().cloned();
-        late.retain(|e| Some(&e.name) == here.as_ref());
-    } else if several {
-        return None;
-    }
-    let first = late.first()?.name.clone();
+/// Without a name or a project: what came too late, if it has one name and nothing else could be meant.
+fn nameless(late: Vec<Entry>, several: bool) -> Option<Meant> {
+    let first: BoxName = late.first().filter(|_| !several)?.name.clone();
     late.iter().all(|e| e.name == first).then_some(Meant::Ours(late))
+}
+
+/// The error where there is nothing to end yet, and another devbox is at it.
+pub(super) fn being_brought_up(working: &Working) -> Error {
+    let error = Error::new(Kind::Failed, format!("`{}` is being worked on: {}", working.name, working.who));
+    match working.process() {
+        Some(process) => error.hint(format!(
+            "Ctrl-C there, or `kill -INT {process}`, ends that; then `devbox down {}` ends what came of it",
+            working.name
+        )),
+        None => error.hint("end that one first"),
+    }
 }

@@ -15,6 +15,7 @@ use crate::commands::whereabouts::{Whereabouts, whereabouts};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::events::Phase;
+use crate::failpoint;
 use crate::journal::Entry;
 use crate::names::{InstanceId, shown};
 use crate::plan::cost::{cents_of, render_price};
@@ -23,7 +24,7 @@ use crate::provider::{Instance, Provider};
 use crate::ssh::host::Files;
 use crate::ui::{Answer, render_seconds};
 
-use meant::{Meant, everything, meant};
+use meant::{Everything, Meant, being_brought_up, everything, meant};
 use rest::rest;
 
 /// Runs `devbox down`.
@@ -31,11 +32,25 @@ use rest::rest;
 /// # Errors
 /// [`Kind::Guest`] when a box is busy or can't be brought to rest; it runs on then.
 pub async fn run(cx: &Context, args: &Down) -> Result<()> {
-    let config = cx.resolved_or_defaults()?;
+    let (config, all_right) = cx.as_far_as_right()?;
+    let certain = all_right.and_then(|()| cx.journal_is_whole());
     if args.all {
-        return end_everything(cx, &config, args).await;
+        return end_everything(cx, &config, args, certain).await;
     }
-    match meant(cx, &config, args).await? {
+    let meant = match meant(cx, &config, args).await {
+        Ok(meant) => meant,
+        // What was not found may be where nobody looked.
+        Err(e) => {
+            return Err(match certain {
+                Ok(()) => e,
+                Err(why) => e.hints().iter().fold(why.detail(e.to_string()), |why, hint| why.hint(hint)),
+            });
+        }
+    };
+    if let Err(e) = certain {
+        cx.ui.events.warn(format!("going on without what is wrong: {e}"));
+    }
+    match meant {
         Meant::Ours(entries) => end_all(cx, &config, &entries, args).await,
         Meant::Stranger(instance, provider) => {
             end_stranger(cx, &instance, provider.as_ref().as_ref(), args).await
@@ -43,11 +58,21 @@ pub async fn run(cx: &Context, args: &Down) -> Result<()> {
     }
 }
 
-/// Every box that this machine launched, those that came after they were given up too.
-async fn end_everything(cx: &Context, config: &Config, args: &Down) -> Result<()> {
-    let (entries, asked) = everything(cx, config).await?;
+/// Every box that this machine launched, those that came after they were given up too. What others launched is named.
+/// `certain`: whether journal and configuration tell all there may be.
+async fn end_everything(cx: &Context, config: &Config, args: &Down, certain: Result<()>) -> Result<()> {
+    let Everything { ours: mut entries, strangers, asked } = everything(cx, config).await?;
+    let working = cx.journal.working()?;
+    // Asked for right now: there is nothing to end yet.
+    entries.retain(|e| e.instance.is_some() || working.iter().all(|w| w.name != e.name));
+    let at_work = working.iter().find(|w| entries.iter().all(|e| e.name != w.name));
+    let all_told = asked
+        .map_err(|e| e.hint("what could not be asked may have more that is billed"))
+        .and(certain)
+        .and(at_work.map_or(Ok(()), |w| Err(being_brought_up(w))));
     if entries.is_empty() {
-        asked?;
+        name_strangers(cx, &strangers);
+        all_told?;
         cx.ui.events.info("this machine has no box up");
         return Ok(());
     }
@@ -63,8 +88,29 @@ async fn end_everything(cx: &Context, config: &Config, args: &Down) -> Result<()
                 .hint("`devbox down --all -y` does it"));
         }
     }
-    end_all(cx, config, &entries, args).await?;
-    asked.map_err(|e| e.hint("what could not be asked may have more that is billed"))
+    let ended = end_all(cx, config, &entries, args).await;
+    name_strangers(cx, &strangers);
+    ended.and(all_told)
+}
+
+/// Says which boxes with our tag go on, since this machine did not launch them.
+fn name_strangers(cx: &Context, strangers: &[Instance]) {
+    for instance in strangers {
+        let Instance { id, name, status, .. } = instance;
+        cx.ui.events.info(format!(
+            "`{}` ({id}, {status}) was launched{} and goes on: `devbox down {id}` ends it",
+            shown(name),
+            by_whom(instance)
+        ));
+    }
+}
+
+/// ` by another machine, `laptop``, as far as that is known.
+fn by_whom(instance: &Instance) -> String {
+    match &instance.launched_from {
+        Some(from) => format!(" by another machine (`{}`)", shown(from)),
+        None => " by another machine".to_owned(),
+    }
 }
 
 /// Each of them, whatever becomes of the others. The first failure is the command's.
@@ -88,7 +134,7 @@ async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Resu
     let provider = provider.as_ref();
     let lock = cx.journal.lock(name, "down", &cx.ui.events).await?;
     // Another devbox may have ended it while we waited, or learned its id.
-    let entry = cx.journal.read()?.into_iter().find(|e| e.launch == wanted.launch);
+    let entry = cx.launches()?.into_iter().find(|e| e.launch == wanted.launch);
     let entry = match entry {
         Some(entry) if entry.is_open() => entry,
         Some(entry) if !wanted.is_open() => {
@@ -107,6 +153,7 @@ async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Resu
     }
     let instance = settled(cx, provider, &entry).await?;
     let running = instance.as_ref().filter(|i| !i.status.is_ending());
+    let mut rested = false;
     match (running, &instance) {
         (Some(instance), _) if !wanted.is_open() && entry.ready.is_none() => {
             cx.ui
@@ -115,7 +162,7 @@ async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Resu
             terminate(cx, provider, instance).await?;
         }
         (Some(instance), _) => {
-            rest(cx, config, &entry, instance, args).await?;
+            rested = rest(cx, config, &entry, instance, args).await?;
             terminate(cx, provider, instance).await?;
         }
         (None, Some(instance)) => cx.ui.events.info(format!("`{name}` is {} already", instance.status)),
@@ -129,8 +176,12 @@ async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Resu
     }
     let was_gone = running.is_none();
     // The id is part of what a launch cost, also when only its tag was known.
-    let entry = Entry { instance: entry.instance.clone().or(instance.map(|i| i.id)), ..entry };
-    cx.journal.end(&entry)?;
+    let entry = Entry { instance: entry.instance.clone().or(instance.map(|i| i.id)), rested, ..entry };
+    failpoint::hit("ended");
+    cx.journal.end(&entry).map_err(|e| {
+        e.detail(format!("`{name}` has been ended, only the journal does not know it yet"))
+            .hint(format!("`devbox down {name}` writes it down as soon as there is room"))
+    })?;
     files.remove()?;
     drop(lock);
     report(cx, &entry, was_gone);
@@ -204,17 +255,14 @@ async fn end_stranger(cx: &Context, instance: &Instance, provider: &dyn Provider
         return Err(Error::new(Kind::Usage, format!("{id} (`{name}`) is not on the books of this machine"))
             .hint(format!("`devbox down {id}` ends it")));
     }
-    let from =
-        instance.launched_from.as_ref().map(|from| format!(" (`{}`)", shown(from))).unwrap_or_default();
-    let risk = format!(
-        "{id} (`{name}`) was launched by another machine{from} and can't be brought to rest from here"
-    );
-    let agreed = args.force
-        || cx.ui.confirm(&format!("{risk}: what it has not synced is lost. End it?")).await == Answer::Yes;
-    if !agreed {
-        return Err(
-            Error::new(Kind::Guest, risk).hint(format!("`devbox down {id} --force` ends it all the same"))
-        );
+    let risk =
+        format!("{id} (`{name}`) was launched{} and can't be brought to rest from here", by_whom(instance));
+    if args.force {
+        cx.ui.events.warn(format!("{risk}: what it has not synced to its volume is lost"));
+    } else if !consents_to_loss(cx, args, &risk).await {
+        return Err(Error::new(Kind::Guest, risk).hint(format!(
+            "`devbox down {id} --force` ends it all the same: what it has not synced to its volume is lost"
+        )));
     }
     terminate(cx, provider, instance).await?;
     let seconds = instance.since.map(seconds_since);
@@ -223,6 +271,12 @@ async fn end_stranger(cx: &Context, instance: &Instance, provider: &dyn Provider
     cx.ui.events.info(format!("{id} (`{name}`) is down{lived}, {}", render_cost(cents)));
     result(cx, &name, Some(id), seconds, cents);
     Ok(())
+}
+
+/// `-y` is no consent to a loss: only an answer to this very question is.
+async fn consents_to_loss(cx: &Context, args: &Down, risk: &str) -> bool {
+    let question = format!("{risk}: what it has not synced to its volume is lost. End it?");
+    !args.yes && cx.ui.can_ask() && cx.ui.confirm(&question).await == Answer::Yes
 }
 
 fn seconds_since(then: Timestamp) -> i64 {

@@ -16,23 +16,23 @@ use crate::ui::{Answer, render_seconds};
 /// How long a box that is to be ended may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Brings a box to rest, or says what is at risk and asks.
+/// Brings a box to rest, or says what is at risk and asks. Whether it is at rest.
 pub(super) async fn rest(
     cx: &Context,
     config: &Config,
     entry: &Entry,
     instance: &Instance,
     args: &Down,
-) -> Result<()> {
+) -> Result<bool> {
     let name = &entry.name;
     if instance.status == InstanceStatus::Dead {
         cx.ui.events.warn(format!("`{name}` had died: what was not synced to its volume is lost"));
-        return Ok(());
+        return Ok(false);
     }
     // What never was a box has nothing to lose.
     if entry.ready.is_none() && (is_lost(instance, entry) || instance.status == InstanceStatus::Booting) {
         cx.ui.events.info(format!("`{name}` is {}, nobody has worked on it yet", instance.status));
-        return Ok(());
+        return Ok(false);
     }
     let reached = async {
         let entry = Entry { address: entry.address.or(instance.address), ..entry.clone() };
@@ -46,12 +46,12 @@ pub(super) async fn rest(
         Ok(guest) => (true, calm(cx, &guest, args).await.err()),
         Err(e) => (false, Some(e)),
     };
-    let Some(e) = failure else { return Ok(()) };
+    let Some(e) = failure else { return Ok(true) };
     let risk =
         format!("`{name}` can't be brought to rest; what it has not synced to the volume would be lost");
     if args.force {
         cx.ui.events.warn(format!("{risk}; ending it all the same: {e}"));
-        return Ok(());
+        return Ok(false);
     }
     // A box that answers has said what is in the way, and what to do about it.
     if answers {
@@ -61,7 +61,7 @@ pub(super) async fn rest(
     if !args.yes && cx.ui.can_ask() {
         cx.ui.error(&e);
         if cx.ui.confirm(&format!("{risk}. End it all the same?")).await == Answer::Yes {
-            return Ok(());
+            return Ok(false);
         }
     }
     Err(Error::new(Kind::Guest, format!("`{name}` was not ended: it could not be brought to rest"))

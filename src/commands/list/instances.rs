@@ -14,15 +14,18 @@ use crate::ui::table::{Cell, Column};
 const COLUMNS: &[Column] = &[
     Column::new("NAME").flexible(12),
     Column::new("STATUS"),
-    Column::new("ADDRESS"),
     Column::new("TYPE").optional(1),
-    Column::new("REGION").optional(3),
-    Column::new("USD/H").right().optional(2),
-    Column::new("OURS").optional(4),
-    Column::new("AGE").right().spare(6),
+    Column::new("REGION").optional(4),
+    Column::new("ADDRESS").optional(7),
+    Column::new("USD/H").right().optional(6),
+    Column::new("AGE").right().optional(3),
+    Column::new("OURS").optional(2),
     // Whole or not at all: `devbox down` takes no part of it.
     Column::new("ID").optional(5),
 ];
+
+/// What of an instance only programs need.
+const HIDDEN: [&str; 5] = ["actions", "ssh_key_names", "file_system_mounts", "firewall_rulesets", "tags"];
 
 /// The instances of every provider, and why some could not be asked: one that can't hides nothing of the others.
 pub(super) async fn ask(providers: &[Box<dyn Provider>]) -> (Vec<Instance>, Result<()>) {
@@ -66,25 +69,27 @@ pub(super) fn listing(instances: &[Instance], now: Timestamp) -> Listing {
         card.line("price", i.cents_per_hour.map_or_else(|| "unknown".to_owned(), |c| render_hourly(Some(c))));
         card.line(
             "ours",
-            match (&i.launch, &i.launched_from) {
-                (Some(_), Some(from)) => format!("yes, launched from `{from}`"),
-                (Some(_), None) => "yes".to_owned(),
-                (None, _) => "no, devbox never touches it".to_owned(),
+            match (i.ours, &i.launched_from) {
+                (true, Some(from)) => format!("yes, launched from `{from}`"),
+                (true, None) => "yes".to_owned(),
+                (false, _) => "no, devbox never touches it".to_owned(),
             },
         );
-        card.line("id", &i.id.0).extra("", &i.extra);
+        let mut extra = i.extra.clone();
+        extra.retain(|name, _| !HIDDEN.contains(&name.as_str()));
+        card.line("id", &i.id.0).extra("", &extra);
         card
     };
     let row = |i: &Instance| -> Vec<Cell> {
         vec![
             i.name.as_str().into(),
             i.status.to_string().into(),
-            i.address.map(|a| a.to_string()).unwrap_or_default().into(),
             i.instance_type.as_deref().unwrap_or_default().into(),
             i.region.as_deref().unwrap_or_default().into(),
+            i.address.map(|a| a.to_string()).unwrap_or_default().into(),
             price_cell(i.cents_per_hour, 1).into(),
-            if i.launch.is_some() { "yes" } else { "no" }.into(),
             i.since.map(|since| age_cell(age(since))).unwrap_or_default().into(),
+            if i.ours { "yes" } else { "no" }.into(),
             i.id.0.as_str().into(),
         ]
     };
@@ -105,6 +110,7 @@ mod tests {
         let ours = Instance {
             id: InstanceId("0920582c7ff041399e34823a0be62549".into()),
             name: "hello".into(),
+            ours: true,
             launch: Some("00000000000000000000000000000001".parse().unwrap()),
             status: InstanceStatus::Active,
             address: Some([198, 51, 100, 2].into()),
@@ -120,6 +126,7 @@ mod tests {
         let theirs = Instance {
             id: InstanceId("a098b0c7ff041399e34823a0be625490".into()),
             name: "somebody else's \u{202e}box".into(),
+            ours: false,
             launch: None,
             status: InstanceStatus::Other("hibernating".into()),
             address: Some([198, 51, 100, 200].into()),
@@ -154,15 +161,20 @@ mod tests {
 
     /// The longest words that the cloud has for all of it at once.
     #[test]
-    fn what_people_come_for_stays_on_80_columns() {
-        let mut instances = instances();
-        instances.remove(1);
-        instances[0].instance_type = Some("gpu_8x_a100_80gb_sxm4".into());
-        instances[0].region = Some("us-midwest-1".into());
-        instances[0].address = Some([198, 151, 100, 200].into());
-        let table = listing(&instances[..1], Timestamp::UNIX_EPOCH).table(80);
-        for word in ["hello", "active", "198.151.100.200", "gpu_8x_a100_80gb_sxm4", "us-midwest-1", "1.49"] {
-            assert!(table.contains(word), "{word}:\n{table}");
+    fn what_people_come_for_stays() {
+        let mut ours = instances().remove(0);
+        ours.name = "hello-from-me".into();
+        ours.status = InstanceStatus::Other("terminating".into());
+        ours.instance_type = Some("gpu_8x_a100_80gb_sxm4".into());
+        ours.region = Some("us-midwest-1".into());
+        let now = Timestamp::from_second(99 * 24 * 3600).unwrap();
+        let on_80 = ["hello-from-", "terminating", "gpu_8x_a100_80gb_sxm4", "us-midwest-1", "99 d", "yes"];
+        let with_id = [&on_80[..], &[&ours.id.0]].concat();
+        for (width, words) in [(80, &on_80[..]), (120, &with_id)] {
+            let table = listing(std::slice::from_ref(&ours), now).table(width);
+            for word in words {
+                assert!(table.contains(word), "{word} on {width}:\n{table}");
+            }
         }
     }
 

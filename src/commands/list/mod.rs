@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{List, Listed};
 use crate::commands::Context;
+use crate::config::Config;
 use crate::error::{Error, Kind, OrFail, Result};
 use crate::events::Level;
 use crate::provider::catalog::value_without_secrets;
@@ -35,11 +36,16 @@ pub async fn run(cx: &Context, args: &List) -> Result<()> {
         return Err(Error::new(Kind::Usage, "`--table` and `--json` can't both be had")
             .hint("`--table` is for people, `--json` for programs"));
     }
-    let show = Show { cx, table: args.table };
-    let catalog = || cx.catalog(&cx.resolved_or_defaults()?);
-    match args.what {
+    let (config, all_right) = cx.as_far_as_right()?;
+    let show = Show { cx, table: args.table, certain: all_right.is_ok() };
+    listed(cx, &config, args.what, &show).await.and(all_right)
+}
+
+async fn listed(cx: &Context, config: &Config, what: Listed, show: &Show<'_>) -> Result<()> {
+    let catalog = || cx.catalog(config);
+    match what {
         Listed::Instances => {
-            let providers = cx.providers(&cx.resolved_or_defaults()?)?;
+            let providers = cx.providers(config)?;
             let (instances, asked) = instances::ask(&providers).await;
             if asked.is_ok() || !instances.is_empty() {
                 // One that was not asked may have some.
@@ -95,6 +101,8 @@ pub async fn run(cx: &Context, args: &List) -> Result<()> {
 struct Show<'a> {
     cx: &'a Context,
     table: bool,
+    /// Whether all was asked that the configuration names: else nothing found is not nothing there.
+    certain: bool,
 }
 
 impl Show<'_> {
@@ -113,7 +121,7 @@ impl Show<'_> {
             ui.document(&json!({ what: value_without_secrets(&items) }));
         } else if !items.is_empty() {
             ui.data(&if self.table { listing.table(ui.columns()) } else { listing.cards(ui.columns()) });
-        } else {
+        } else if self.certain {
             ui.events.info(none);
             if !next.is_empty() {
                 ui.events.note(Level::Hint, next);

@@ -33,9 +33,10 @@ fn what_for(rule: &Rule) -> String {
 
 pub(super) fn listing(rulesets: &[Ruleset]) -> Listing {
     // The global one has no region, and none of its own instances.
+    let ids = |r: &Ruleset| r.instance_ids.clone().unwrap_or_default();
     let instances = |r: &Ruleset| match r.region {
-        None if r.instance_ids.is_empty() => "all".to_owned(),
-        _ => r.instance_ids.len().to_string(),
+        None if ids(r).is_empty() => "all".to_owned(),
+        _ => ids(r).len().to_string(),
     };
     let card = |r: &Ruleset| {
         let mut card = Card::new(&r.name);
@@ -45,10 +46,10 @@ pub(super) fn listing(rulesets: &[Ruleset]) -> Listing {
         } else {
             card.lines("lets in", r.rules.iter().map(what_for));
         }
-        if r.instance_ids.is_empty() {
+        if ids(r).is_empty() {
             card.line("instances", if r.region.is_none() { "all" } else { "none" });
         } else {
-            card.lines("instances", &r.instance_ids);
+            card.lines("instances", ids(r));
         }
         card.line("created", minute(&r.created)).line("id", &r.id).extra("", &r.extra);
         card

@@ -97,12 +97,12 @@ proptest! {
         };
         let ruleset = Ruleset {
             id: text(), name: text(), region: Some(region), rules: vec![rule; 2], created: text(),
-            instance_ids: vec![text(), text()], extra: extra.clone(),
+            instance_ids: Some(vec![text(), text()]), extra: extra.clone(),
         };
         is_harmless(&rulesets::listing(&[ruleset, Ruleset::default()]), 2, width)?;
 
         let instance = Instance {
-            id: InstanceId(text()), name: text(), launch: None, status: InstanceStatus::Other(text()),
+            id: InstanceId(text()), name: text(), ours: number % 2 == 0, launch: None, status: InstanceStatus::Other(text()),
             address: None, system: None, instance_type: Some(text()), region: Some(text()),
             volumes: vec![text(), text()], since: Some(Timestamp::MAX), launched_from: Some(text()),
             cents_per_hour: small, extra,

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::journal::Entry;
+use crate::journal::{Damaged, Entry, Working};
 use crate::names::shown;
 use crate::plan::cost::{cents_of, render_hourly, render_price};
 use crate::provider::Instance;
+use crate::ui::card::{Card, render_cards};
 use crate::ui::render_seconds;
-use crate::ui::text::harmless;
 
 /// A box as `status` shows it.
 #[derive(Debug, Serialize)]
@@ -53,113 +53,125 @@ pub(super) struct Document {
     pub(super) not_asked: Vec<&'static str>,
 }
 
-/// A devbox that works on a box.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Working {
-    pub(super) name: String,
-    /// Which one, and what it says of that.
-    pub(super) who: String,
-}
-
 /// A box with our tag that the journal of this machine does not have open: it bills all the same.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Other {
     pub(super) instance: Instance,
-    /// This machine launched it, and gave it up before it came, or took it for gone.
-    pub(super) given_up: bool,
-    /// It was a box once: there may be work on it.
-    pub(super) was_ready: bool,
+    /// Whose it is.
+    pub(super) whose: Whose,
     pub(super) age_seconds: Option<i64>,
     /// At the price of today.
     pub(super) cents: Option<u64>,
 }
 
+/// Whose box it is that the journal does not have open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Whose {
+    /// Another machine launched it.
+    Another,
+    /// This machine launched it, and gave it up before it came.
+    GivenUp,
+    /// This machine launched it, it was a box once, and it is off the books: there may be work on it.
+    OffTheBooks,
+    /// This machine launched it, and can't read what it wrote down of it.
+    Damaged,
+}
+
+impl Whose {
+    /// By what the journal has of it.
+    pub(super) fn new(instance: &Instance, journal: &[Entry], damaged: &[Damaged]) -> Self {
+        let entry = journal.iter().find(|e| instance.launch == Some(e.launch));
+        match entry {
+            Some(entry) if entry.ready.is_some() => Self::OffTheBooks,
+            Some(_) => Self::GivenUp,
+            None if instance.launch.is_some() && damaged.iter().any(|d| d.launch == instance.launch) => {
+                Self::Damaged
+            }
+            None => Self::Another,
+        }
+    }
+}
+
+impl Document {
+    /// Whether there is nothing to show, and everybody was asked.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { boxes, others, not_ours, working, not_asked } = self;
+        let asked_for = boxes.is_empty() && others.is_empty() && working.is_empty();
+        asked_for && not_ours.is_empty() && not_asked.is_empty()
+    }
+}
+
 impl Other {
-    /// `entry` is that of the journal here, where it has one, as ended.
-    pub(super) fn new(instance: &Instance, entry: Option<&Entry>, now: Timestamp) -> Self {
+    pub(super) fn new(instance: &Instance, whose: Whose, now: Timestamp) -> Self {
         let age_seconds = instance.since.map(|since| (now.as_second() - since.as_second()).max(0));
         let cents = age_seconds.zip(instance.cents_per_hour).map(|(age, per_hour)| cents_of(age, per_hour));
-        let was_ready = entry.is_some_and(|e| e.ready.is_some());
-        Self { instance: instance.clone(), given_up: entry.is_some(), was_ready, age_seconds, cents }
+        Self { instance: instance.clone(), whose, age_seconds, cents }
     }
 }
 
-/// Quiet two-column cards. Pure.
-pub(super) fn render(document: &Document) -> String {
-    let mut cards = Vec::new();
-    for row in &document.boxes {
-        let mut lines = vec![row.name.clone()];
-        let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
-        let word = if row.ready { row.state.clone() } else { format!("{}, {}", row.status, row.state) };
-        line("state", word);
-        if let (Some(id), address) = (&row.instance, &row.address) {
-            let address = address.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
-            line(
-                "instance",
-                format!("{id}{address}{}", place_of(row.instance_type.as_deref(), row.region.as_deref())),
-            );
-        }
-        if let Some(working) = document.working.iter().find(|w| w.name == row.name) {
-            line("in work", working.who.clone());
-        }
-        line("age", render_age(row.age_seconds));
-        let cost = render_cost(row.cents, row.cents_per_hour);
-        // Nobody knows when it went.
-        line("cost", if row.status == "gone" { format!("at most {cost}") } else { cost });
-        line("project", format!("{} ({})", row.project, row.root));
-        line("volume", format!("{}, {}", row.volume, row.system));
-        if let Some(fingerprint) = &row.fingerprint {
-            let generation = row.generation.map(|g| format!(", generation {g}")).unwrap_or_default();
-            line("environment", format!("{}{generation}", fingerprint.get(..12).unwrap_or(fingerprint)));
-        }
-        cards.push(lines.join("\n"));
+/// Quiet two-column cards, `width` columns wide. Pure.
+pub(super) fn render(document: &Document, width: usize) -> String {
+    let working = |name: &str| document.working.iter().find(|w| w.is_of(name)).map(|w| &w.who);
+    let mut cards: Vec<Card> = document.boxes.iter().map(|row| card_of(row, working(&row.name))).collect();
+    for w in document.working.iter().filter(|w| document.boxes.iter().all(|row| !w.is_of(&row.name))) {
+        let mut card = Card::new(w.name.as_str());
+        card.line("state", "no instance").line("in work", &w.who);
+        cards.push(card);
     }
-    let without = document.working.iter().filter(|w| document.boxes.iter().all(|row| row.name != w.name));
-    cards.extend(
-        without.map(|w| format!("{}\n  {:<13}no instance\n  {:<13}{}", w.name, "state", "in work", w.who)),
-    );
-    cards.extend(document.others.iter().map(render_other));
+    cards.extend(document.others.iter().map(card_of_other));
     if !document.not_ours.is_empty() {
-        let ids: Vec<_> = document
-            .not_ours
-            .iter()
-            .map(|i| harmless(&format!("{} ({}, {})", i.id, i.name, i.status)))
-            .collect();
-        cards.push(format!("not ours, never touched\n  {}", ids.join("\n  ")));
+        let mut card = Card::new("not ours, never touched");
+        let name = |i: &Instance| if i.name.is_empty() { "no name".to_owned() } else { shown(&i.name) };
+        let instances = document.not_ours.iter().map(|i| format!("{} ({}, {})", i.id, name(i), i.status));
+        card.lines(if document.not_ours.len() == 1 { "instance" } else { "instances" }, instances);
+        cards.push(card);
     }
-    cards.iter().map(|card| format!("{card}\n")).collect::<Vec<_>>().join("\n")
+    render_cards(&cards, width)
 }
 
-fn render_other(other: &Other) -> String {
-    let Other { instance, given_up, was_ready, age_seconds, cents } = other;
-    let mut lines = vec![shown(&instance.name)];
-    let mut line = |label: &str, value: String| lines.push(format!("  {label:<13}{value}"));
-    let whose = match &instance.launched_from {
-        _ if *was_ready => "off the books here, and not ended".to_owned(),
-        _ if *given_up => "came after its launch was given up here".to_owned(),
-        Some(from) => format!("launched by another machine, `{}`", shown(from)),
-        None => "launched by another machine".to_owned(),
+fn card_of(row: &Row, working: Option<&String>) -> Card {
+    let mut card = Card::new(&row.name);
+    card.line("state", if row.ready { row.state.clone() } else { format!("{}, {}", row.status, row.state) });
+    if let Some(id) = &row.instance {
+        let address = row.address.as_ref().map(|a| format!(" {a}")).unwrap_or_default();
+        let place = place_of(row.instance_type.as_deref(), row.region.as_deref());
+        card.line("instance", format!("{id}{address}{place}"));
+    }
+    card.maybe("in work", working).line("age", render_age(row.age_seconds));
+    let cost = render_cost(row.cents, row.cents_per_hour);
+    // Nobody knows when it went, or whether it came.
+    let at_most = row.status == "gone" || row.instance.is_none();
+    card.line("cost", if at_most { format!("at most {cost}") } else { cost });
+    card.line("project", format!("{} ({})", row.project, row.root));
+    card.line("volume", format!("{}, {}", row.volume, row.system));
+    if let Some(fingerprint) = &row.fingerprint {
+        let generation = row.generation.map(|g| format!(", generation {g}")).unwrap_or_default();
+        card.line("environment", format!("{}{generation}", fingerprint.get(..12).unwrap_or(fingerprint)));
+    }
+    card
+}
+
+fn card_of_other(other: &Other) -> Card {
+    let Other { instance, whose, age_seconds, cents } = other;
+    let mut card = Card::new(&instance.name);
+    let words = match (whose, &instance.launched_from) {
+        (Whose::OffTheBooks, _) => "off the books here, and not ended".to_owned(),
+        (Whose::GivenUp, _) => "came after its launch was given up here".to_owned(),
+        (Whose::Damaged, _) => "launched here, its file in the journal is damaged".to_owned(),
+        (Whose::Another, Some(from)) => format!("launched by another machine, `{}`", shown(from)),
+        (Whose::Another, None) => "launched by another machine".to_owned(),
     };
-    line("state", format!("{}, {whose}", harmless(&instance.status.to_string())));
-    line(
-        "instance",
-        format!(
-            "{}{}",
-            harmless(&instance.id.0),
-            place_of(instance.instance_type.as_deref(), instance.region.as_deref())
-        ),
-    );
-    if let Some(age) = age_seconds {
-        line("age", render_age(*age));
-    }
-    line("cost", render_cost(*cents, instance.cents_per_hour));
-    if !instance.volumes.is_empty() {
-        line("volume", harmless(&instance.volumes.join(", ")));
-    }
-    line("end it", format!("devbox down {}{}", instance.id, if *given_up { "" } else { " --force" }));
-    lines.join("\n")
+    card.line("state", format!("{}, {words}", instance.status));
+    let place = place_of(instance.instance_type.as_deref(), instance.region.as_deref());
+    card.line("instance", format!("{}{place}", instance.id));
+    card.maybe("age", age_seconds.map(render_age));
+    card.line("cost", render_cost(*cents, instance.cents_per_hour));
+    card.line("volume", instance.volumes.join(", "));
+    let on_the_books = matches!(whose, Whose::GivenUp | Whose::OffTheBooks);
+    card.line("end it", format!("devbox down {}{}", instance.id, if on_the_books { "" } else { " --force" }));
+    card
 }
 
 /// `, gpu_1x_gh200 in us-east-3`, as far as it is known.
@@ -202,7 +214,8 @@ mod tests {
             instance: Some("local-0123".into()),
             address: Some("10.77.0.2".into()),
             project: "hello".into(),
-            root: "/home/me/hello".into(),
+            root: "/home/me/work/with long/paths/and still/longer paths/that nobody can see the end of/hello"
+                .into(),
             system: "aarch64-linux".into(),
             instance_type: Some("gpu_1x_gh200".into()),
             region: Some("us-east-3".into()),
@@ -220,6 +233,7 @@ mod tests {
         let other = |name: &str, launched_from: Option<&str>| Instance {
             id: InstanceId("0920582c7ff041399e34823a0be62549".into()),
             name: name.into(),
+            ours: true,
             launch: Some(crate::names::LaunchId::random()),
             status: InstanceStatus::Active,
             address: None,
@@ -233,25 +247,24 @@ mod tests {
             extra: serde_json::Map::new(),
         };
         let now = Timestamp::from_second(7200).unwrap();
-        let given_up = crate::journal::tests::entry();
-        let was_ready = Entry { ready: Some(now), ..given_up.clone() };
         let others = vec![
-            Other::new(&other("train", Some("laptop")), None, now),
-            Other::new(&other("late\u{1b}[31m", None), Some(&given_up), now),
-            Other::new(&other("forgotten", None), Some(&was_ready), now),
+            Other::new(&other("train", Some("laptop")), Whose::Another, now),
+            Other::new(&other("late\u{1b}[31m", None), Whose::GivenUp, now),
+            Other::new(&other("", None), Whose::OffTheBooks, now),
+            Other::new(&other("scrambled", None), Whose::Damaged, now),
         ];
         let who = |name: &str| Working {
-            name: name.into(),
+            name: name.parse().unwrap(),
             who: "`devbox up` (process 7): waiting for capacity since 09:15".into(),
         };
         let working = vec![who("hello"), who("next")];
         let document = Document {
             boxes: vec![row],
             others,
-            not_ours: vec![other("x", None)],
+            not_ours: vec![other("x", None), other("", None)],
             working,
             not_asked: vec![],
         };
-        insta::assert_snapshot!(render(&document));
+        insta::assert_snapshot!(render(&document, 80));
     }
 }

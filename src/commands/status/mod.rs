@@ -15,7 +15,7 @@ use crate::guest::facts::{self, Facts};
 use crate::journal::Entry;
 use crate::provider::{Instance, InstanceStatus, Provider};
 
-use document::{Document, Other, Row, Working, render};
+use document::{Document, Other, Row, Whose, render};
 
 /// How long one box may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,10 +59,16 @@ impl Asked {
 /// [`Kind::Provider`](crate::error::Kind::Provider) when a provider can't be asked; what the journal
 /// knows has been shown by then.
 pub async fn run(cx: &Context, args: &Status) -> Result<()> {
-    let config = cx.resolved_or_defaults()?;
-    let entries = match &args.name {
-        Some(name) => vec![cx.chosen(Some(name))?],
-        None => cx.journal.open()?,
+    let (config, all_right) = cx.as_far_as_right()?;
+    let (journal, damaged) = cx.journal.read_in_part()?;
+    let all_right = all_right.and_then(|()| cx.journal_is_whole());
+    let (entries, unknown) = match &args.name {
+        None => (journal.iter().filter(|e| e.is_open()).cloned().collect(), None),
+        Some(name) => match cx.find(Some(name))? {
+            Ok(entry) => (vec![entry], None),
+            // Another machine may have launched it.
+            Err(unknown) => (Vec::new(), Some(unknown)),
+        },
     };
     let providers = cx.providers(&config)?;
     let asked = Asked::all(&providers).await;
@@ -80,39 +86,41 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
         }
     }
     let known = |i: &Instance| {
-        entries.iter().any(|e| i.launch == Some(e.launch) || e.instance.as_ref() == Some(&i.id))
+        let is_it = |e: &Entry| i.launch == Some(e.launch) || e.instance.as_ref() == Some(&i.id);
+        journal.iter().any(|e| e.is_open() && is_it(e))
+    };
+    let is_meant = |i: &Instance| {
+        args.name.as_ref().is_none_or(|name| i.id.0 == *name || i.name.eq_ignore_ascii_case(name))
     };
     let (mut others, mut not_ours) = (Vec::new(), Vec::new());
-    if args.name.is_none() {
-        let ended = cx.journal.read()?;
-        for instance in asked.instances().filter(|i| !known(i) && !i.status.is_ending()) {
-            let entry = ended.iter().find(|e| instance.launch == Some(e.launch));
-            match instance.launch {
-                Some(_) => others.push(Other::new(instance, entry, Timestamp::now())),
-                None => not_ours.push(instance.clone()),
-            }
+    for instance in asked.instances().filter(|i| is_meant(i) && !known(i) && !i.status.is_ending()) {
+        let whose = Whose::new(instance, &journal, &damaged);
+        match instance.ours {
+            true => others.push(Other::new(instance, whose, Timestamp::now())),
+            false => not_ours.push(instance.clone()),
         }
     }
     let mut working = cx.journal.working()?;
-    working.retain(|(name, _)| args.name.is_none() || entries.iter().any(|e| e.name == *name));
-    let working = working.into_iter().map(|(name, who)| Working { name: name.to_string(), who }).collect();
+    working.retain(|w| args.name.as_ref().is_none_or(|name| w.is_of(name)));
     let document = Document { boxes, others, not_ours, working, not_asked: asked.silent() };
+    let nothing = document.is_empty();
     if cx.ui.is_json() {
         cx.ui.document(&document);
     } else {
-        cx.ui.data(&render(&document));
-        let Document { boxes, others, working, not_asked, .. } = &document;
-        if boxes.is_empty() && others.is_empty() && working.is_empty() && not_asked.is_empty() {
+        cx.ui.data(&render(&document, cx.ui.columns()));
+        if nothing && all_right.is_ok() && unknown.is_none() {
             cx.ui.events.info("no box is up; `devbox up` in a project brings one");
         }
     }
-    asked.failure().and(untold).map_err(|e: Error| {
+    let all_told = asked.failure().and(untold).map_err(|e: Error| {
         if entries.is_empty() {
             e
         } else {
             e.hint("what the journal knows is shown above: it may still be billed")
         }
-    })
+    });
+    let found = unknown.filter(|_| nothing).map_or(Ok(()), Err);
+    all_told.and(all_right).and(found)
 }
 
 /// One launch of the journal. `found` is nothing where the provider could not be asked.
@@ -136,9 +144,10 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, found: Option<&Result
         Some(Err(e)) => Err(e.to_string()),
     };
     let (ready, state) = match &facts {
-        Ok(facts) if facts.is_set_up() => (true, "ready".to_owned()),
+        Ok(facts) if facts.is_set_up() && facts.nix.is_some() => (true, "ready".to_owned()),
         Ok(facts) => match facts.status.failed() {
             Some(step) => (false, format!("{} failed: {}", step.step, step.detail)),
+            None if facts.is_set_up() => (false, "setting up, it has no Nix yet".to_owned()),
             None => (false, "setting up".to_owned()),
         },
         Err(why) => (false, why.clone()),

@@ -20,13 +20,24 @@ use crate::ui::Answer;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Where a new box may come from.
+#[derive(Clone)]
 pub(super) struct Sites {
+    /// What is asked for.
+    pub(super) wish: Wish,
     /// What may be asked for, in order of preference.
     pub(super) placements: Placements,
     /// What was to be had when that was decided.
     pub(super) market: Market,
-    /// Their volumes, which exist.
+    /// Their volumes that exist.
     pub(super) volumes: Vec<Volume>,
+}
+
+/// Where a volume is made, in words.
+pub(super) struct Placed {
+    /// ` in us-east-3`, or nothing.
+    pub(super) at: String,
+    /// What that means.
+    pub(super) lasting: &'static str,
 }
 
 impl Sites {
@@ -114,43 +125,56 @@ impl Story<'_> {
         let volumes = self.provider.volumes(&wish.volumes).await?;
         let market = self.provider.market().await?;
         let placements = plan_placements(&wish, &market, &volumes)?;
-        Ok(Sites { placements, market, volumes })
+        Ok(Sites { wish, placements, market, volumes })
     }
 
-    /// The volumes of a launch, made first where that has to be and the user agrees.
-    pub(super) async fn with_volumes(&self, mut sites: Sites) -> Result<Sites> {
-        let Some((name, region)) = &sites.placements.create else { return Ok(sites) };
-        // A volume of this machine is nowhere else.
-        let place = region.as_ref().filter(|_| self.provider.name() != "local");
-        let at = place.map(|r| format!(" in {r}")).unwrap_or_default();
-        let lasting = match place {
-            Some(_) => ": it stays there, boxes with it are launched there only, and what is on it is billed",
-            None => "",
-        };
-        let question = format!("There is no volume `{name}` yet. Make it{at}{lasting}?");
-        match self.cx.ui.confirm(&question).await {
-            Answer::Yes => {
-                sites.volumes.push(self.provider.create_volume(name, region.as_deref()).await?);
-                self.cx.ui.events.info(format!("made the volume `{name}`{at}{lasting}"));
-                Ok(sites)
-            }
-            Answer::No | Answer::Nobody => {
-                let mut error = Error::new(Kind::Volume, format!("there is no volume `{name}`"))
-                    .hint(format!("`{} -y` makes it{at}; `volume.name` names another one", self.typed));
-                if let Some(region) = place {
-                    error = error.hint(format!(
-                        "it would live in {region} for good; `regions` in a preset chooses another"
-                    ));
-                }
-                Err(error)
-            }
+    /// The same when the user agrees to the volume that has to be made, if one has to be.
+    ///
+    /// # Errors
+    /// [`Kind::Volume`] when the user does not, or can't be asked.
+    pub(super) async fn agreed(&self, sites: Sites) -> Result<Sites> {
+        for note in &sites.placements.notes {
+            self.cx.ui.events.info(note.clone());
         }
+        let Some((name, region)) = &sites.placements.create else { return Ok(sites) };
+        let Placed { at, lasting } = self.placed(region.as_deref());
+        let question = match &sites.placements.all[..] {
+            [] => format!(
+                "There is no volume `{name}` yet, and nothing is free now. Make it where a machine is free first{lasting}?"
+            ),
+            _ => format!("There is no volume `{name}` yet. Make it{at}{lasting}?"),
+        };
+        if self.cx.ui.confirm(&question).await == Answer::Yes {
+            return Ok(sites);
+        }
+        let error = Error::new(Kind::Volume, format!("there is no volume `{name}`"))
+            .hint(format!("`{} -y` makes it{at}; `volume.name` names another one", self.typed));
+        Err(match region.as_ref().filter(|_| !at.is_empty()) {
+            Some(region) => error
+                .hint(format!("it would live in {region} for good; `regions` in a preset chooses another")),
+            None => error,
+        })
+    }
+
+    /// Where a volume is made, in words. One of this machine is nowhere else.
+    pub(super) fn placed(&self, region: Option<&str>) -> Placed {
+        if self.provider.name() == "local" {
+            return Placed { at: String::new(), lasting: "" };
+        }
+        let at = region.map(|region| format!(" in {region}")).unwrap_or_default();
+        let lasting = ": it stays there, boxes with it are launched there only, and what is on it is billed";
+        Placed { at, lasting }
     }
 
     /// The key to log in with: of the user's, the one that the provider knows.
     pub(super) async fn login(&self) -> Result<LoginKey> {
-        let keys =
-            keys::candidates(&self.cx.paths, self.config.ssh.key.as_deref(), &self.wanted.name).await?;
+        let keys = keys::candidates(
+            &self.cx.paths,
+            self.config.ssh.key.as_deref(),
+            &self.wanted.name,
+            &self.cx.ui.events,
+        )
+        .await?;
         self.provider.login_key(&keys).await
     }
 }

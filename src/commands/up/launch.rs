@@ -40,16 +40,9 @@ enum Outcome {
 }
 
 impl Story<'_> {
-    /// An instance, its id on disk: asked for where one may be had until there is one, or the time is up.
-    pub(super) async fn launch(&self, sites: &Sites, login: &LoginKey) -> Result<Entry> {
+    /// An instance, its id on disk: asked for where one may be had until there is one, or the time since `began` is up.
+    pub(super) async fn launch(&self, sites: &Sites, login: &LoginKey, began: Instant) -> Result<Entry> {
         let kit = Kit { host_key: keys::fresh_host_key().await?, login: login.clone() };
-        let capacity = &self.config.capacity;
-        let pauses = Pauses {
-            first: capacity.first_pause,
-            factor: capacity.factor(),
-            longest: capacity.longest_pause,
-        };
-        let began = Instant::now();
         let phase = self.cx.ui.events.phase(Phase::Launch);
         let mut offers: Vec<Offer> = sites.market.offers.clone();
         let mut lost = 0;
@@ -62,9 +55,9 @@ impl Story<'_> {
                 self.say_asking(&phase, place, began, aloud);
                 match self.attempt(sites, place, &kit).await? {
                     Outcome::Launched(entry) => {
-                        self.lock.say("bringing it up");
+                        self.say("bringing it up");
                         let id = entry.instance.as_ref().map(ToString::to_string).unwrap_or_default();
-                        phase.done(launched_words(&id, place));
+                        phase.done(launched_words(&id, place, sites));
                         return Ok(*entry);
                     }
                     Outcome::NoCapacity(why) => {
@@ -88,11 +81,12 @@ impl Story<'_> {
                             .hint("try again later; should one of them come yet, the next `devbox up` or `status` shows it"));
                         }
                         self.cx.ui.events.warn(format!("no instance came of it ({why}): asking again"));
+                        last = format!("{} in {}: {why}", place.instance_type, place.region);
                         aloud = true;
                     }
                 }
             }
-            let left = capacity.wait.saturating_sub(began.elapsed());
+            let left = self.config.capacity.wait.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Err(self.no_capacity(sites, &offers, began, last));
             }
@@ -101,7 +95,7 @@ impl Story<'_> {
                 Some(price) => format!("{price}; {last}"),
                 None => last.clone(),
             };
-            self.pause(&phase, pauses.after(round).min(left), &waiting, began).await;
+            self.pause(&phase, self.pauses().after(round).min(left), &waiting, began).await;
             // Trouble at Lambda is one more reason to wait; what is final, the next launch says.
             offers = self.provider.offers().await.unwrap_or_else(|e| {
                 last = e.to_string();
@@ -112,10 +106,15 @@ impl Story<'_> {
         }
     }
 
+    pub(super) fn pauses(&self) -> Pauses {
+        let capacity = &self.config.capacity;
+        Pauses { first: capacity.first_pause, factor: capacity.factor(), longest: capacity.longest_pause }
+    }
+
     /// Waits, counting down.
-    async fn pause(&self, phase: &Running, pause: Duration, last: &str, began: Instant) {
+    pub(super) async fn pause(&self, phase: &Running, pause: Duration, last: &str, began: Instant) {
         let since = jiff::Zoned::now() - began.elapsed();
-        self.lock.say(&format!("waiting for capacity since {}, {last}", since.strftime("%H:%M")));
+        self.say(&format!("waiting for capacity since {}, {last}", since.strftime("%H:%M")));
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             phase.doing(format!(
@@ -146,8 +145,7 @@ impl Story<'_> {
     fn say_refused(&self, sites: &Sites, offers: &[Offer], refused: &str, round: u32) {
         let events = &self.cx.ui.events;
         if round == 0 {
-            let wait = render_seconds(self.config.capacity.wait.as_secs_f64());
-            events.info(format!("{refused}; waiting for capacity, {wait} at most"));
+            self.say_waiting(refused);
             for line in free_elsewhere(&sites.placements.all, offers) {
                 events.note(Level::Hint, line);
             }
@@ -156,9 +154,21 @@ impl Story<'_> {
         }
     }
 
-    fn no_capacity(&self, sites: &Sites, offers: &[Offer], began: Instant, last: String) -> Error {
+    pub(super) fn say_waiting(&self, why: &str) {
+        let wait = self.config.capacity.wait;
+        let most = match wait.is_zero() {
+            true => String::new(),
+            false => format!("; waiting for capacity, {} at most", render_seconds(wait.as_secs_f64())),
+        };
+        self.cx.ui.events.info(format!("{why}{most}"));
+    }
+
+    pub(super) fn no_capacity(&self, sites: &Sites, offers: &[Offer], began: Instant, last: String) -> Error {
         let mut kinds: Vec<_> =
             sites.placements.all.iter().map(|p| format!("{} in {}", p.instance_type, p.region)).collect();
+        if kinds.is_empty() {
+            kinds.clone_from(&sites.wish.instance_types);
+        }
         kinds.dedup();
         let error = Error::new(
             Kind::Provider,
@@ -219,6 +229,7 @@ impl Story<'_> {
             login_key: Some(kit.login.private.clone()),
             ready: None,
             fingerprint: None,
+            rested: false,
             ended: None,
         };
         self.cx.journal.write(&intent)?;
@@ -249,7 +260,10 @@ impl Story<'_> {
         failpoint::hit("launched");
         let outcome = match attempt {
             Ok(Attempt::Launched(launched)) => self.take(*launched, intent).await,
-            Ok(Attempt::NoCapacity(why)) => self.cx.journal.end(&intent).map(|()| Outcome::NoCapacity(why)),
+            // Trouble at the provider is waited for as capacity is.
+            Ok(Attempt::NoCapacity(why) | Attempt::Unavailable(why)) => {
+                self.cx.journal.end(&intent).map(|()| Outcome::NoCapacity(why))
+            }
             Ok(Attempt::Lost(why)) => {
                 self.given_up.borrow_mut().push(launch);
                 self.cx.journal.end(&intent).map(|()| Outcome::Lost(why))
@@ -258,7 +272,6 @@ impl Story<'_> {
             Err(e) => Err(e),
         };
         self.asking.set(false);
-        failpoint::hit("id");
         outcome
     }
 
@@ -286,6 +299,7 @@ impl Story<'_> {
         entry.address = instance.address;
         entry.cents_per_hour = instance.cents_per_hour.or(entry.cents_per_hour);
         self.cx.journal.write(&entry)?;
+        failpoint::hit("id");
         Ok(Outcome::Launched(Box::new(entry)))
     }
 
@@ -296,14 +310,15 @@ impl Story<'_> {
     }
 }
 
-fn launched_words(id: &str, place: &Placement) -> String {
+fn launched_words(id: &str, place: &Placement, sites: &Sites) -> String {
     if place.cents_per_hour == 0 {
         return id.to_owned();
     }
-    format!(
-        "{id}, {} in {}, {}",
-        place.instance_type,
-        place.region,
-        render_hourly(Some(place.cents_per_hour))
-    )
+    // Which of them it is, is news where there are several.
+    let volume = match sites.placements.all.iter().any(|p| p.volume != place.volume) {
+        true => format!(" with the volume `{}`", place.volume),
+        false => String::new(),
+    };
+    let price = render_hourly(Some(place.cents_per_hour));
+    format!("{id}, {} in {}{volume}, {price}", place.instance_type, place.region)
 }

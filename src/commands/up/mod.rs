@@ -4,6 +4,7 @@ mod choose;
 mod launch;
 mod reach;
 mod report;
+mod settle;
 
 pub use report::still_running;
 
@@ -44,8 +45,8 @@ struct Story<'a> {
     config: Config,
     provider: Box<dyn Provider>,
     wanted: Wanted,
-    /// The right to change the box.
-    lock: Lock,
+    /// The right to change the box; who only looks needs none.
+    lock: Option<Lock>,
     /// The command as it was typed, in short, for hints.
     typed: String,
     signing: SigningKey,
@@ -75,7 +76,10 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
         None => config.box_name()?.clone(),
     };
     nix::version::installed().await?;
-    let lock = cx.journal.lock(&name, "up", &cx.ui.events).await?;
+    let lock = match args.dry_run {
+        true => None,
+        false => Some(cx.journal.lock(&name, "up", &cx.ui.events).await?),
+    };
     let runs = cx.journal.of_box(&name)?;
     let (provider, wanted) = match &runs {
         // A box that runs is where it is, unless somebody says where it should be.
@@ -109,7 +113,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
             volumes: wanted.1,
         },
         lock,
-        typed: typed(args),
+        typed: typed(cx, args),
         signing: keys::signing(&cx.paths).await?,
         project,
         config,
@@ -126,19 +130,21 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     told.map_err(|e| still_running(cx, &name, e))
 }
 
-/// The command again, without the options that don't say which box.
-fn typed(args: &Up) -> String {
-    let mut words = String::from("devbox up");
-    for word in
-        [args.name.clone(), args.preset.as_ref().map(|p| format!("--preset {p}"))].into_iter().flatten()
-    {
-        words.push(' ');
-        words.push_str(&word);
-    }
-    words
+/// The command again, without the options that say neither which box nor whom to ask.
+fn typed(cx: &Context, args: &Up) -> String {
+    let preset = args.preset.as_ref().map(|preset| format!("--preset {preset}"));
+    let words: Vec<_> = ["up".to_owned()].into_iter().chain(args.name.clone()).chain(preset).collect();
+    cx.command(&words.join(" "))
 }
 
 impl Story<'_> {
+    /// Tells whoever looks what is being done.
+    fn say(&self, doing: &str) {
+        if let Some(lock) = &self.lock {
+            lock.say(doing);
+        }
+    }
+
     async fn tell(&self, args: &Up) -> Result<()> {
         if args.dry_run {
             return self.show().await;
@@ -147,7 +153,7 @@ impl Story<'_> {
         self.tidy(&plan).await?;
         let sites = match plan.source {
             Source::Running { .. } => None,
-            _ => Some(self.with_volumes(self.sites(&plan).await?).await?),
+            _ => Some(self.agreed(self.sites(&plan).await?).await?),
         };
 
         let (environment, up) = self.side_by_side(&plan, sites.as_ref()).await?;
@@ -159,6 +165,7 @@ impl Story<'_> {
             ..up.entry.clone()
         };
         if entry != up.entry {
+            failpoint::hit("ready");
             self.cx.journal.write(&entry)?;
         }
         self.report(&entry);
@@ -208,7 +215,7 @@ impl Story<'_> {
 
     /// What the environment is built for: what the box runs, or will run.
     fn system(&self, plan: &UpPlan, sites: Option<&Sites>) -> Result<System> {
-        match (&plan.source, sites.and_then(|s| s.placements.system())) {
+        match (&plan.source, sites.map(|s| s.placements.system)) {
             (Source::Running { entry, .. }, _) => Ok(entry.system),
             (_, Some(system)) => Ok(system),
             (_, None) => Err(Error::new(Kind::Failed, "there is nowhere to launch")),

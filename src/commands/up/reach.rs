@@ -9,6 +9,7 @@ use super::{BoxUp, Story};
 use crate::commands::whereabouts::{still_there, unsettled};
 use crate::error::{Error, Kind, Result, ignore};
 use crate::events::Phase;
+use crate::failpoint;
 use crate::guest::facts::Facts;
 use crate::guest::{bootstrap, facts, script, seed};
 use crate::journal::Entry;
@@ -20,6 +21,14 @@ use crate::plan::up::{Holder, Source, in_use, is_lost, plan_holder};
 use crate::provider::Instance;
 use crate::ssh::Guest;
 use crate::ssh::connection::KEY_GRACE;
+
+/// ` (gpu_1x_gh200 in us-east-3)`, as far as the journal has it.
+fn place_of(entry: &Entry) -> String {
+    match (&entry.instance_type, &entry.region) {
+        (Some(kind), Some(region)) => format!(" ({kind} in {region})"),
+        _ => String::new(),
+    }
+}
 
 impl Story<'_> {
     /// A box that is reachable and set up: the one that runs, or a new one. What comes meanwhile of launches that were
@@ -71,23 +80,29 @@ impl Story<'_> {
         Ok(entry)
     }
 
-    /// Launches until a box takes ssh. One that the provider gives up while it boots is ended and replaced, a few
-    /// times: it would be billed and never answer.
+    /// Launches until a box takes ssh. One that the provider gives up while it boots, or that never takes ssh, is ended
+    /// and replaced, a few times: it would be billed and never answer. One that costs nothing is left for a look.
     async fn new_box(
         &self,
         sites: &Sites,
         login: &crate::ssh::keys::LoginKey,
     ) -> Result<(Entry, Guest, bool)> {
-        let most = self.config.box_.boot_attempts;
-        let mut tries = 0;
+        let mut began = Instant::now();
+        let sites = self.settled(sites, began).await?;
+        let mut failed: Vec<String> = Vec::new();
         loop {
-            tries += 1;
-            let entry = self.launch(sites, login).await?;
+            self.until_let_go(&sites.wish.volumes).await?;
+            let entry = self.launch(&sites, login, began).await?;
+            let launched = Instant::now();
             let e = match self.reach(entry.clone()).await {
                 Ok(reached) => return Ok(reached),
                 Err(e) => e,
             };
-            let Some(why) = self.lost(&entry).await? else { return Err(e) };
+            let in_vain = launched.elapsed() >= self.config.boot_timeout() && entry.cents_per_hour != Some(0);
+            let Some(why) = self.lost(&entry).await?.or(in_vain.then(|| "did not take ssh".to_owned()))
+            else {
+                return Err(e);
+            };
             let cost = match entry.cents_until(jiff::Timestamp::now()) {
                 Some(cents) if cents > 0 => format!(" after {}", render_price(cents)),
                 _ => String::new(),
@@ -96,14 +111,28 @@ impl Story<'_> {
             self.cx.ui.events.warn(format!("`{name}` {why} while it booted: ending it{cost}"));
             if let Some(id) = &entry.instance {
                 self.provider.terminate(id, &self.cx.ui.events).await?;
+                failed.push(format!("{id}{} {why}, ended{cost}", place_of(&entry)));
             }
-            self.cx.journal.end(&entry)?;
-            if tries >= most {
-                return Err(Error::new(Kind::Provider, format!("{tries} boxes failed while they booted"))
-                    .caused_by(e)
-                    .hint("nothing runs; try another preset or region, or again later"));
+            failpoint::hit("replaced");
+            self.close_ended(&entry)?;
+            if failed.len() >= self.config.box_.boot_attempts as usize {
+                let error = Error::new(
+                    Kind::Provider,
+                    format!("{} boxes failed while they booted, nothing runs", failed.len()),
+                );
+                return Err(error.details(failed).caused_by(e).hint(
+                    "try another preset or region, or again later; `box.boot-timeout` gives them longer to take ssh",
+                ));
             }
+            began = Instant::now();
         }
+    }
+
+    /// Takes off the books what has been ended.
+    fn close_ended(&self, entry: &Entry) -> Result<()> {
+        self.cx.journal.end(entry).map_err(|e| {
+            e.detail(format!("`{}` has been ended, only the journal does not know it yet", entry.name))
+        })
     }
 
     /// Ends what comes of launches that were given up: such a box would be billed, and may hold the volume that ours
@@ -182,6 +211,7 @@ impl Story<'_> {
             let instance = self.provider.describe(&id).await?;
             if let Some(address) = instance.as_ref().and_then(|i| i.address) {
                 let entry = Entry { address: Some(address), ..entry };
+                failpoint::hit("address");
                 self.cx.journal.write(&entry)?;
                 return Ok(entry);
             }

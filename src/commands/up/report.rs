@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Story;
 use crate::commands::Context;
-use crate::commands::whereabouts::died;
+use crate::commands::whereabouts::{died, is_elsewhere};
 use crate::error::{Error, Result};
 use crate::events::Level;
 use crate::journal::Entry;
@@ -53,9 +53,7 @@ impl Story<'_> {
         if spans.len() > 2 {
             let width =
                 console::Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns));
-            ui.events.info("");
             ui.block(render_timeline(&spans, took, width.saturating_sub(2)));
-            ui.events.info("");
         }
         let name = &entry.name;
         // The name may be left out where it is the project's own.
@@ -92,7 +90,8 @@ impl Story<'_> {
 
 /// After a failure: what still runs, what it costs, and the command that ends it.
 pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
-    if error.message() == died(name) {
+    // The one has been ended, of the other nobody knows.
+    if error.message() == died(name) || is_elsewhere(&error, name) {
         return error;
     }
     match cx.journal.of_box(name) {
@@ -104,9 +103,10 @@ pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
                     format!("`{name}` may be running ({cost}): its launch was asked for and not answered")
                 }
             };
-            error.hint(format!("{what}: `devbox up {name}` continues, `devbox down {name}` ends it"))
+            let (up, down) = (cx.command(&format!("up {name}")), cx.command(&format!("down {name}")));
+            error.hint(format!("{what}: `{up}` continues, `{down}` ends it"))
         }
         Ok(None) => error,
-        Err(unreadable) => error.hint(format!("{unreadable}: `devbox list instances` shows what runs")),
+        Err(unreadable) => error.hint(format!("{unreadable}: `devbox status` shows what runs")),
     }
 }

@@ -15,15 +15,46 @@ pub(super) const NO_SUCH_OBJECT: &str = "global/object-does-not-exist";
 /// The code for a name that is taken.
 pub(super) const DUPLICATE: &str = "global/duplicate";
 
+/// What to look at where something else than the API may have answered.
+const ADDRESS: &str = "is `lambda.address` the API's? Lambda's own ends in `/api/v1`";
+
 /// Why there is no data.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Failure {
     /// It never reached the API, so nothing was done.
-    Unsent(String),
+    Unsent(Lost),
     /// It may have reached the API, and what came back is no answer: nobody knows whether it was done.
-    Unanswered(String),
+    Unanswered(Lost),
     /// The API answered that it won't.
     Refused(Refusal),
+}
+
+/// A request that was lost on the way, or its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lost {
+    /// What happened, in a few words.
+    pub(super) words: String,
+    /// What it is for us.
+    pub(super) how: How,
+}
+
+/// How a request was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// The network's doing, or nobody can tell.
+    Broken,
+    /// There was silence for as long as we wait.
+    Silence,
+    /// There is no safe connection, and will be none a moment later.
+    Unsafe,
+    /// There was an answer, and the API has none like it.
+    Foreign,
+}
+
+impl Lost {
+    pub(super) fn new(how: How, words: impl Into<String>) -> Self {
+        Self { words: words.into(), how }
+    }
 }
 
 /// The API's own words.
@@ -39,6 +70,8 @@ pub(super) struct Refusal {
     pub(super) suggestion: Option<String>,
     /// When to come back, where it says so.
     pub(super) retry_after: Option<Duration>,
+    /// Whether it may well be no answer of the API at all.
+    pub(super) foreign: bool,
 }
 
 impl Refusal {
@@ -66,7 +99,7 @@ impl Failure {
     /// Whether the same request may be taken later.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Unsent(_) | Self::Unanswered(_) => true,
+            Self::Unsent(lost) | Self::Unanswered(lost) => lost.how != How::Unsafe,
             Self::Refused(refusal) => refusal.is_transient(),
         }
     }
@@ -74,7 +107,7 @@ impl Failure {
     /// In a few words.
     pub(super) fn words(&self) -> String {
         match self {
-            Self::Unsent(why) | Self::Unanswered(why) => why.clone(),
+            Self::Unsent(lost) | Self::Unanswered(lost) => lost.words.clone(),
             Self::Refused(Refusal { status, code, message, .. }) => {
                 let code = if code.is_empty() { format!("HTTP status {status}") } else { code.clone() };
                 if message.is_empty() { code } else { format!("{} ({code})", message.trim_end_matches('.')) }
@@ -86,14 +119,22 @@ impl Failure {
     pub(super) fn into_error(self, doing: &str) -> Error {
         let error = Error::new(Kind::Provider, format!("{doing}: {}", self.words()));
         match self {
+            Self::Unsent(Lost { how: How::Unsafe, .. }) => error
+                .hint("look at `lambda.address`, at this machine's clock, and for a proxy in between")
+                .hint("what runs at Lambda runs on, and is billed"),
             Self::Unsent(_) => error.hint("is there a network? what runs at Lambda runs on, and is billed"),
-            Self::Unanswered(_) => error.hint("what runs at Lambda runs on, and is billed; try again"),
+            Self::Unanswered(Lost { how, .. }) => {
+                let address = (how == How::Foreign).then_some(ADDRESS);
+                let error = address.into_iter().fold(error, Error::hint);
+                error.hint("what runs at Lambda runs on, and is billed; try again")
+            }
             Self::Refused(refusal) => {
                 let hint = match refusal.code.as_str() {
                     "global/invalid-api-key" => Some(
                         "the key comes from `LAMBDA_API_KEY`, `lambda.api-key-file` or `lambda.api-key-command`",
                     ),
                     _ if refusal.is_transient() => Some("try again later"),
+                    _ if refusal.foreign => Some(ADDRESS),
                     _ => None,
                 };
                 let error = refusal.suggestion.iter().fold(error, |error, s| error.hint(s.clone()));
@@ -123,6 +164,10 @@ fn tame(text: &str) -> String {
     one_line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+fn foreign(words: impl Into<String>) -> Failure {
+    Failure::Unanswered(Lost::new(How::Foreign, words))
+}
+
 /// Reads an answer: the envelope with its `data`.
 ///
 /// # Errors
@@ -131,8 +176,8 @@ pub(super) fn parse_answer(status: u16, retry_after: Option<&str>, body: &[u8]) 
     if (200..300).contains(&status) {
         return match serde_json::from_slice::<Value>(body) {
             Ok(envelope) if envelope.get("data").is_some() => Ok(envelope),
-            Ok(_) => Err(Failure::Unanswered("the answer has no `data`".into())),
-            Err(e) => Err(Failure::Unanswered(format!("the answer is no JSON ({e})"))),
+            Ok(_) => Err(foreign("the answer has no `data`")),
+            Err(e) => Err(foreign(format!("the answer is no JSON ({e})"))),
         };
     }
     let retry_after = retry_after.and_then(parse_retry_after);
@@ -143,10 +188,12 @@ pub(super) fn parse_answer(status: u16, retry_after: Option<&str>, body: &[u8]) 
             message: tame(&error.message),
             suggestion: error.suggestion.map(|s| tame(&s)).filter(|s| !s.is_empty()),
             retry_after,
+            foreign: false,
         },
         Err(_) => {
             let text = shown(&tame(&String::from_utf8_lossy(body)));
-            Refusal { status, code: String::new(), message: text, suggestion: None, retry_after }
+            let foreign = true;
+            Refusal { status, code: String::new(), message: text, suggestion: None, retry_after, foreign }
         }
     }))
 }
@@ -164,7 +211,7 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
 /// # Errors
 /// [`Failure::Unanswered`] when there is no list.
 pub(super) fn parse_page(envelope: &Value) -> Result<(Vec<Value>, Option<String>), Failure> {
-    let no_list = || Failure::Unanswered("the answer has no list in its `data`".into());
+    let no_list = || foreign("the answer has no list in its `data`");
     let data = envelope.get("data").ok_or_else(no_list)?;
     let token = |at: &Value| {
         ["page_token", "next_page_token"]
@@ -217,8 +264,33 @@ mod tests {
                 "{status} {code}"
             );
         }
-        assert!(Failure::Unsent(String::new()).is_harmless());
-        assert!(!Failure::Unanswered(String::new()).is_harmless());
+        for (how, transient) in
+            [(How::Broken, true), (How::Silence, true), (How::Unsafe, false), (How::Foreign, true)]
+        {
+            let (unsent, unanswered) =
+                (Failure::Unsent(Lost::new(how, "")), Failure::Unanswered(Lost::new(how, "")));
+            assert!(unsent.is_harmless() && !unanswered.is_harmless());
+            assert_eq!((unsent.is_transient(), unanswered.is_transient()), (transient, transient), "{how:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_the_api_is_asked_about_its_address() {
+        let hints = |failure: Failure| failure.into_error("can't ask").hints().join("\n");
+        let other = |status, body: &[u8]| hints(parse_answer(status, None, body).unwrap_err());
+        for hints in [other(404, b"<html>"), other(302, b""), other(200, b"<html>"), other(200, b"{}")] {
+            assert!(hints.contains("`/api/v1`"), "{hints}");
+        }
+        for hints in [
+            other(502, b"<html>"),
+            other(429, b""),
+            hints(refused(404, NO_SUCH_OBJECT)),
+            hints(Failure::Unsent(Lost::new(How::Broken, "x"))),
+        ] {
+            assert!(!hints.contains("`/api/v1`"), "{hints}");
+        }
+        let hints = hints(Failure::Unsent(Lost::new(How::Unsafe, "x")));
+        assert!(hints.contains("`lambda.address`") && !hints.contains("network"), "{hints}");
     }
 
     #[test]

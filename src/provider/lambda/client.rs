@@ -1,13 +1,16 @@
 //! The one place that talks HTTP: paced, bounded in time and size, repeated where that is safe.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::error::Error as StdError;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::answer::{Failure, parse_answer, parse_page};
+use super::answer::{Failure, How, Lost, NO_SUCH_OBJECT, Refusal, parse_answer, parse_page};
 use super::key::{self, KeySource};
 use super::limiter::Limiter;
 use super::retry::{Safety, plan_retry};
@@ -24,6 +27,8 @@ const TOTAL: Duration = Duration::from_secs(60);
 const MOST: usize = 32 << 20;
 /// The first pause before asking again, however close requests may follow each other.
 const SHORTEST: Duration = Duration::from_millis(100);
+/// Whoever waits longer for an answer is told what for.
+const SLOW: Duration = Duration::from_secs(5);
 /// The most pages of one listing.
 const PAGES: usize = 1000;
 
@@ -35,6 +40,8 @@ pub(super) struct Client {
     key: OnceCell<SecretString>,
     limiter: Limiter,
     events: Events,
+    /// Whether somebody was told that answers take long. Once is enough.
+    told: Cell<bool>,
 }
 
 /// What is asked.
@@ -106,18 +113,38 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .or_kind(Kind::Provider, || "can't set up a client for Lambda Cloud".into())?;
-        Ok(Self { http, base: base.to_owned(), source, key: OnceCell::new(), limiter, events })
+        Ok(Self {
+            http,
+            base: base.to_owned(),
+            source,
+            key: OnceCell::new(),
+            limiter,
+            events,
+            told: Cell::default(),
+        })
     }
 
     /// Asks, again where that is safe and may help. Returns the envelope with its `data`.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Value, Trouble> {
-        let mut tries = 0;
+        // First, since a command that gets it may wait for a person.
+        let key = self.key.get_or_try_init(|| self.source.find()).await.map_err(Trouble::Ours)?;
+        let key = key::header(key).map_err(Trouble::Ours)?;
+        let (mut tries, mut waited) = (0, Duration::ZERO);
         loop {
             self.limiter.turn(ask.launch).await.map_err(Trouble::Ours)?;
-            let failure = match self.ask_once(ask).await {
+            let began = Instant::now();
+            let asked = self.ask_once(ask, &key);
+            tokio::pin!(asked);
+            let answer = match tokio::time::timeout(SLOW.saturating_sub(waited), &mut asked).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    self.tell(ask, "");
+                    asked.await
+                }
+            };
+            let failure = match answer {
                 Ok(envelope) => return Ok(envelope),
-                Err(Trouble::Api(failure)) => failure,
-                Err(ours) => return Err(ours),
+                Err(failure) => failure,
             };
             tries += 1;
             let Some(pause) =
@@ -132,10 +159,21 @@ impl Client {
                 failure.words(),
                 pause.as_secs_f64()
             ));
+            waited += began.elapsed() + pause;
+            if waited >= SLOW {
+                self.tell(ask, &format!(": {}", failure.words()));
+            }
             if matches!(&failure, Failure::Refused(refusal) if refusal.is_too_many()) {
                 self.limiter.hold(pause).map_err(Trouble::Ours)?;
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Says that it takes long, once. `why` is empty where there is silence.
+    fn tell(&self, ask: &Ask<'_>, why: &str) {
+        if !self.told.replace(true) {
+            self.events.info(format!("waiting for an answer of Lambda (`{}`){why}", ask.path));
         }
     }
 
@@ -155,15 +193,15 @@ impl Client {
             query = next;
         }
         // Half a listing could hide what bills.
-        Err(Failure::Unanswered(format!("the pages of `{path}` have no end")).into())
+        let words = format!("the pages of `{path}` have no end");
+        Err(Failure::Unanswered(Lost::new(How::Foreign, words)).into())
     }
 
-    async fn ask_once(&self, ask: &Ask<'_>) -> Result<Value, Trouble> {
-        let key = self.key.get_or_try_init(|| self.source.find()).await.map_err(Trouble::Ours)?;
+    async fn ask_once(&self, ask: &Ask<'_>, key: &HeaderValue) -> Result<Value, Failure> {
         let mut request = self
             .http
             .request(ask.method.clone(), format!("{}/{}", self.base, ask.path))
-            .header(reqwest::header::AUTHORIZATION, key::header(key).map_err(Trouble::Ours)?)
+            .header(reqwest::header::AUTHORIZATION, key.clone())
             .header(reqwest::header::ACCEPT, "application/json");
         if let Some(body) = &ask.body {
             request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body.clone());
@@ -177,34 +215,59 @@ impl Client {
         while let Some(piece) = response.chunk().await.map_err(|e| failure_of(&e))? {
             body.extend_from_slice(&piece);
             if body.len() > MOST {
-                return Err(
-                    Failure::Unanswered(format!("the answer has more than {} MiB", MOST >> 20)).into()
-                );
+                let words = format!("the answer has more than {} MiB", MOST >> 20);
+                return Err(Failure::Unanswered(Lost::new(How::Foreign, words)));
             }
         }
-        Ok(parse_answer(status, retry_after.as_deref(), &body)?)
+        let answer = parse_answer(status, retry_after.as_deref(), &body);
+        answer.map_err(|failure| match failure {
+            // A path that the API does not know, in whatever words: what it knows is below its own address.
+            Failure::Refused(refusal)
+                if refusal.status == 404
+                    && refusal.code != NO_SUCH_OBJECT
+                    && !self.base.ends_with("/api/v1") =>
+            {
+                Failure::Refused(Refusal { foreign: true, ..refusal })
+            }
+            other => other,
+        })
     }
 }
 
 /// What a failure of the HTTP client means. Its words never hold the key, which is in a header.
 fn failure_of(e: &reqwest::Error) -> Failure {
-    let mut words = if e.is_timeout() { "no answer in time".to_owned() } else { String::new() };
-    let mut next = std::error::Error::source(e);
-    while let Some(cause) = next {
-        next = cause.source();
+    let (how, words) = match tls_trouble(e) {
+        Some(words) if e.is_connect() => (How::Unsafe, words),
+        _ if e.is_timeout() => (How::Silence, "no answer in time".to_owned()),
         // The innermost one says what happened.
-        if next.is_none() && words.is_empty() {
-            words = cause.to_string();
-        }
-    }
-    if words.is_empty() {
-        words = "the connection failed".to_owned();
-    }
+        _ => (
+            How::Broken,
+            causes(e).last().map_or_else(|| "the connection failed".into(), ToString::to_string),
+        ),
+    };
     if e.is_connect() || e.is_builder() {
-        Failure::Unsent(format!("Lambda Cloud can't be reached: {words}"))
+        Failure::Unsent(Lost::new(how, format!("Lambda Cloud can't be reached: {words}")))
     } else {
-        Failure::Unanswered(format!("the answer was lost: {words}"))
+        Failure::Unanswered(Lost::new(how, format!("the answer was lost: {words}")))
     }
+}
+
+/// The errors behind an error, outermost first.
+fn causes<'a>(e: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    // One of a stream does not count the error that it was made of among its sources.
+    let within = |e: &'a (dyn StdError + 'static)| -> Option<&'a (dyn StdError + 'static)> {
+        let made_of = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        made_of.map(|inner| inner as _).or_else(|| e.source())
+    };
+    std::iter::successors(within(e), move |cause| within(*cause))
+}
+
+/// What is wrong with TLS, where that is what is wrong.
+fn tls_trouble(e: &(dyn StdError + 'static)) -> Option<String> {
+    Some(match causes(e).find_map(|cause| cause.downcast_ref::<rustls::Error>())? {
+        rustls::Error::InvalidCertificate(why) => format!("its certificate is not to be trusted ({why})"),
+        other => format!("what answers there does not speak TLS as we do ({other})"),
+    })
 }
 
 /// A text as a value in a query.

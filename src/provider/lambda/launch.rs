@@ -12,7 +12,7 @@ use super::{LambdaProvider, wire};
 use crate::error::{Error, Kind, Result};
 use crate::events::Events;
 use crate::failpoint;
-use crate::names::InstanceId;
+use crate::names::{InstanceId, shown};
 use crate::provider::{Attempt, Instance, InstanceStatus, LaunchRequest, Launched, Provider};
 
 /// How often the account is looked through for an instance whose launch was not answered.
@@ -26,9 +26,15 @@ pub(super) async fn launch(
 ) -> Result<Attempt> {
     let place = &request.placement;
     let doing = format!("can't launch {} in {}", place.instance_type, place.region);
-    let key = match lambda.name_of_key(&request.login.public).await? {
-        Some(name) => name,
-        None => lambda.upload_key(&request.login.public).await?,
+    // It was looked up before, so this asks Lambda only where the key has gone since.
+    let known = match lambda.name_of_key(&request.login.public).await {
+        Ok(None) => lambda.upload_key(&request.login.public).await.map(Some),
+        known => known,
+    };
+    let key = match known {
+        Ok(Some(key)) => key,
+        Ok(None) => return Ok(Attempt::Refused(Error::new(Kind::Provider, doing))),
+        Err(e) => return Ok(Attempt::Refused(e)),
     };
     let body = wire::plan_launch(request, &key, &lambda.config.from);
     failpoint::hit("asking");
@@ -42,6 +48,9 @@ pub(super) async fn launch(
             return Ok(Attempt::NoCapacity(refusal.message));
         }
         Err(Trouble::Api(failure)) if !failure.is_harmless() => failure.words(),
+        Err(Trouble::Api(failure)) if failure.is_transient() => {
+            return Ok(Attempt::Unavailable(failure.words()));
+        }
         Err(trouble) => return Ok(Attempt::Refused(trouble.into_error(&doing))),
     };
     failpoint::hit("unanswered");
@@ -59,6 +68,7 @@ fn launched(request: &LaunchRequest, id: InstanceId) -> Attempt {
     Attempt::Launched(Box::new(Launched::new(Instance {
         id,
         name: request.name.to_string(),
+        ours: true,
         launch: Some(request.launch),
         status: InstanceStatus::Booting,
         address: None,
@@ -94,9 +104,18 @@ async fn look_for(
                 .caused_by(e)
                 .hint("an instance may be running: `devbox up` and `devbox down` find it by its tag as soon as Lambda answers")
         })?;
+        let odd = instances.iter().find(|i| i.may_be_anybodys()).map(|i| shown(&i.id.0));
         if let Some(instance) = instances.into_iter().find(|i| i.launch == Some(request.launch)) {
             events.info(format!("found it: {}", instance.id));
             return Ok(Attempt::Launched(Box::new(Launched::new(instance))));
+        }
+        if let Some(odd) = odd {
+            return Err(Error::new(
+                Kind::Provider,
+                "a launch was asked for and not answered, and Lambda lists an instance that can't be read",
+            )
+            .detail(why)
+            .hint(format!("it may be that of the launch: look at `{odd}` in Lambda's console")));
         }
         if Instant::now() >= until {
             return Ok(Attempt::Lost(why));

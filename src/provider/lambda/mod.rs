@@ -121,7 +121,7 @@ fn plan_key_name(from: &str, public: &str) -> String {
 }
 
 fn read<T: DeserializeOwned>(item: &Value, what: &str) -> Result<T> {
-    T::deserialize(item).map_err(|e| unreadable(item, what, &e))
+    T::deserialize(wire::without_nulls(item)).map_err(|e| unreadable(item, what, &e))
 }
 
 fn unreadable(item: &Value, what: &str, e: &serde_json::Error) -> Error {
@@ -132,7 +132,7 @@ fn unreadable(item: &Value, what: &str, e: &serde_json::Error) -> Error {
 
 /// An error where the API knows no such object.
 fn is_no_such_object(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Api(Failure::Refused(Refusal { status, code, .. })) if *status == 404 || code == NO_SUCH_OBJECT)
+    matches!(trouble, Trouble::Api(Failure::Refused(Refusal { status, code, foreign, .. })) if (*status == 404 && !foreign) || code == NO_SUCH_OBJECT)
 }
 
 #[async_trait(?Send)]
@@ -186,10 +186,7 @@ impl Provider for LambdaProvider {
     async fn list(&self) -> Result<Vec<Instance>> {
         let doing = "can't tell which instances there are";
         let items = self.client.list("instances").await.map_err(|t| t.into_error(doing))?;
-        items
-            .iter()
-            .map(|item| wire::parse_instance(item).map_err(|e| unreadable(item, "the instance", &e)))
-            .collect()
+        Ok(items.iter().map(wire::parse_instance).collect())
     }
 
     async fn describe(&self, id: &InstanceId) -> Result<Option<Instance>> {
@@ -198,8 +195,14 @@ impl Provider for LambdaProvider {
         }
         match self.client.ask(&Ask::get(&format!("instances/{id}"))).await {
             Ok(envelope) => {
-                let item = envelope.get("data").unwrap_or(&Value::Null);
-                wire::parse_instance(item).map(Some).map_err(|e| unreadable(item, "the instance", &e))
+                let instance = wire::parse_instance(envelope.get("data").unwrap_or(&Value::Null));
+                if instance.id != *id {
+                    let what = format!("Lambda was asked for the instance {id}, and tells of another");
+                    return Err(
+                        Error::new(Kind::Provider, what).detail(format!("of `{}`", shown(&instance.id.0)))
+                    );
+                }
+                Ok(Some(instance))
             }
             Err(trouble) if is_no_such_object(&trouble) => Ok(None),
             Err(trouble) => Err(trouble.into_error(&format!("can't ask for the instance {id}"))),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::answer::Failure;
+use super::answer::{Failure, How};
 
 /// The most times one request is made.
 pub(super) const TRIES: u32 = 6;
+/// The same where there was silence: somebody waits for the answer, and each time has taken long already.
+const SILENT_TRIES: u32 = 2;
 /// The longest pause of our own choice.
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest that the API may ask us to wait.
@@ -21,8 +23,8 @@ pub(super) enum Safety {
 }
 
 /// How long to wait before asking again; nothing when it is over. `tries` have been made, the last one
-/// ended in `failure`. The first pause is at most `first`, each is twice as long as the one before. `dice` is between 0 and 1: the whole pause is up to chance, so that many who
-/// were refused together do not come back together.
+/// ended in `failure`. The first pause is at most `first`, each is twice as long as the one before. `dice` is
+/// between 0 and 1: the whole pause is up to chance, so that many who were refused together do not come back together.
 pub(super) fn plan_retry(
     tries: u32,
     failure: &Failure,
@@ -31,7 +33,9 @@ pub(super) fn plan_retry(
     dice: f64,
 ) -> Option<Duration> {
     let again = failure.is_transient() && (safety == Safety::Repeatable || failure.is_harmless());
-    if !again || tries >= TRIES {
+    let silent =
+        matches!(failure, Failure::Unsent(lost) | Failure::Unanswered(lost) if lost.how == How::Silence);
+    if !again || tries >= if silent { SILENT_TRIES } else { TRIES } {
         return None;
     }
     let most = first.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
@@ -49,7 +53,7 @@ pub(super) fn plan_retry(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::lambda::answer::Refusal;
+    use crate::provider::lambda::answer::{Lost, Refusal};
     use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -61,17 +65,36 @@ mod tests {
             message: String::new(),
             suggestion: None,
             retry_after,
+            foreign: false,
         })
+    }
+
+    fn lost(how: How) -> Lost {
+        Lost::new(how, "")
     }
 
     #[test]
     fn a_launch_is_repeated_only_when_nothing_can_have_been_launched() {
         let plan = |failure: &Failure| plan_retry(1, failure, Safety::Once, SECOND, 0.5).is_some();
         assert!(plan(&refused(429, None)));
-        assert!(plan(&Failure::Unsent(String::new())));
+        assert!(plan(&Failure::Unsent(lost(How::Broken))) && plan(&Failure::Unsent(lost(How::Silence))));
         assert!(!plan(&refused(500, None)));
-        assert!(!plan(&Failure::Unanswered(String::new())));
+        for how in [How::Broken, How::Silence, How::Unsafe, How::Foreign] {
+            assert!(!plan(&Failure::Unanswered(lost(how))), "{how:?}");
+        }
         assert!(!plan(&refused(400, None)));
+    }
+
+    #[test]
+    fn silence_is_borne_twice_and_what_is_not_safe_is_not_tried_again() {
+        let tries = |failure: Failure| {
+            let plan = |tries: &u32| plan_retry(*tries, &failure, Safety::Repeatable, SECOND, 0.5).is_none();
+            (1..).find(plan).unwrap()
+        };
+        assert_eq!(tries(Failure::Unanswered(lost(How::Silence))), 2);
+        assert_eq!(tries(Failure::Unsent(lost(How::Silence))), 2);
+        assert_eq!(tries(Failure::Unsent(lost(How::Unsafe))), 1);
+        assert_eq!(tries(Failure::Unsent(lost(How::Broken))), TRIES);
     }
 
     #[test]

@@ -21,9 +21,10 @@ const TAG_SYSTEM: &str = "devbox:system";
 /// The longest value of a tag, in bytes.
 const TAG_MOST: usize = 128;
 
-/// An instance as the API has it, as far as we read it.
+/// An instance as the API has it, as far as we read it. What is `null` is read as if it were not there.
 #[derive(Deserialize)]
 struct Wire {
+    #[serde(default)]
     id: String,
     #[serde(default)]
     name: Option<String>,
@@ -49,15 +50,27 @@ struct Tag {
     value: String,
 }
 
-/// What of an instance nobody needs to see in a listing.
-const HIDDEN: [&str; 4] = ["actions", "ssh_key_names", "file_system_mounts", "firewall_rulesets"];
+/// The same without what is `null`: the API's way of saying nothing.
+pub(super) fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let some = fields.iter().filter(|(_, value)| !value.is_null());
+            some.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.iter().filter(|i| !i.is_null()).map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
 
-/// Reads an instance.
-///
-/// # Errors
-/// When it has no id: what can't be named can't be ended, so it is never passed over in silence.
-pub(super) fn parse_instance(value: &Value) -> Result<Instance, serde_json::Error> {
-    let wire = Wire::deserialize(value)?;
+/// Reads an instance. One that makes no sense hides no other, and is not passed over: it is shown as far as it can be
+/// read, with a status that says so. Its id may be empty, and then it can't be asked for or ended.
+pub(super) fn parse_instance(value: &Value) -> Instance {
+    let value = without_nulls(value);
+    let (wire, why) = match Wire::deserialize(&value) {
+        Ok(wire) if !wire.id.is_empty() => (wire, None),
+        Ok(wire) => (wire, Some("it has no id".to_owned())),
+        Err(e) => (readable_part(&value), Some(e.to_string())),
+    };
     let tag = |key: &str| wire.tags.iter().find(|t| t.key == key).map(|t| t.value.as_str());
     let system = match tag(TAG_SYSTEM) {
         Some("x86_64-linux") => Some(System::X86_64Linux),
@@ -66,13 +79,23 @@ pub(super) fn parse_instance(value: &Value) -> Result<Instance, serde_json::Erro
         _ => Some(system_of(&wire.instance_type.name)),
     };
     let mut extra = without_secrets(&wire.extra);
-    extra.retain(|name, _| !HIDDEN.contains(&name.as_str()));
-    Ok(Instance {
+    // Read, and shown as they are all the same: others have tags too.
+    if let Some(tags) = value.get("tags") {
+        extra.insert("tags".into(), tags.clone());
+    }
+    if let Some(why) = &why {
+        extra.insert("unreadable".into(), why.as_str().into());
+    }
+    Instance {
+        ours: tag(TAG_LAUNCH).is_some(),
         launch: tag(TAG_LAUNCH).and_then(|text| text.parse::<LaunchId>().ok()),
         since: tag(TAG_ASKED).and_then(|text| text.parse().ok()),
         launched_from: tag(TAG_FROM).map(str::to_owned),
         name: wire.name.unwrap_or_default(),
-        status: parse_status(&wire.status.unwrap_or_default()),
+        status: match why {
+            Some(_) => InstanceStatus::Unreadable,
+            None => parse_status(&wire.status.unwrap_or_default()),
+        },
         address: wire.ip.and_then(|ip| ip.parse().ok()),
         system,
         instance_type: Some(wire.instance_type.name).filter(|name| !name.is_empty()),
@@ -81,7 +104,24 @@ pub(super) fn parse_instance(value: &Value) -> Result<Instance, serde_json::Erro
         cents_per_hour: wire.instance_type.price_cents_per_hour,
         id: InstanceId(wire.id),
         extra,
-    })
+    }
+}
+
+/// What can be read of an instance that is not as documented.
+fn readable_part(value: &Value) -> Wire {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let tags = value.get("tags").and_then(Value::as_array).into_iter().flatten();
+    Wire {
+        id: text("id").unwrap_or_default(),
+        name: text("name"),
+        ip: text("ip"),
+        status: None,
+        file_system_names: Vec::new(),
+        region: Region::default(),
+        instance_type: InstanceType::default(),
+        tags: tags.filter_map(|tag| Tag::deserialize(tag).ok()).collect(),
+        extra: Extra::new(),
+    }
 }
 
 fn parse_status(text: &str) -> InstanceStatus {

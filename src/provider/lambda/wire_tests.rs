@@ -54,8 +54,7 @@ fn our_tags_come_back() {
         "region": {"name": "us-east-3", "description": "Washington"},
         "instance_type": {"name": "gpu_1x_gh200", "price_cents_per_hour": 149},
         "jupyter_token": "secret", "private_ip": "10.0.0.1", "is_reserved": false, "new": {"api_key": 1, "x": 2},
-    }))
-    .unwrap();
+    }));
     assert_eq!(instance.launch, Some(request().launch));
     assert_eq!(instance.since, Some(request().asked));
     assert_eq!(instance.launched_from.as_deref(), Some("laptop"));
@@ -70,8 +69,7 @@ fn our_tags_come_back() {
 fn what_is_new_is_shown_as_it_comes() {
     let instance = parse_instance(
         &json!({"id": "i", "status": "hibernating", "region": "moon-1", "ip": "?", "tags": []}),
-    )
-    .unwrap();
+    );
     assert_eq!(instance.status.to_string(), "hibernating");
     assert_eq!(instance.region.as_deref(), Some("moon-1"));
     assert_eq!((instance.address, instance.launch), (None, None));
@@ -79,8 +77,35 @@ fn what_is_new_is_shown_as_it_comes() {
 }
 
 #[test]
-fn an_instance_without_an_id_is_not_passed_over() {
-    assert!(parse_instance(&json!({"name": "x"})).is_err());
+fn what_is_null_is_not_there() {
+    let instance = parse_instance(&json!({
+        "id": "i", "name": null, "tags": null, "region": null, "instance_type": {"name": "gpu_1x_a10", "description": null},
+        "file_system_names": [null, "devbox"], "status": "active", "ip": null, "extra": null,
+    }));
+    assert_eq!((instance.name.as_str(), instance.region, instance.launch), ("", None, None));
+    assert_eq!(instance.volumes, ["devbox"]);
+    assert_eq!(
+        (instance.instance_type.as_deref(), instance.status),
+        (Some("gpu_1x_a10"), InstanceStatus::Active)
+    );
+}
+
+/// A tag of ours stays ours: nobody may take such a box for somebody else's.
+#[test]
+fn what_makes_no_sense_is_shown_as_far_as_it_can_be_read() {
+    let tags = json!([{"key": "devbox:launch", "value": "not-a-launch-id"}, 7]);
+    for odd in
+        [json!({"id": "i", "tags": tags, "region": 7}), json!({"id": "i", "instance_type": [], "tags": tags})]
+    {
+        let instance = parse_instance(&odd);
+        assert_eq!((instance.id.0.as_str(), instance.ours, instance.launch), ("i", true, None));
+        assert!(instance.status == InstanceStatus::Unreadable && instance.status.may_bill(), "{odd}");
+        assert!(instance.may_be_anybodys() && instance.extra.contains_key("unreadable"), "{odd}");
+    }
+    for nameless in [json!({"name": "x", "status": "active"}), json!(1), Value::Null] {
+        let instance = parse_instance(&nameless);
+        assert_eq!((instance.id.0.as_str(), instance.status), ("", InstanceStatus::Unreadable), "{nameless}");
+    }
 }
 
 #[test]

@@ -126,6 +126,7 @@ impl LocalProvider {
         Ok(Instance {
             id: InstanceId(place.id().to_owned()),
             name: record.as_ref().map_or_else(|| place.id().to_owned(), |r| r.name.to_string()),
+            ours: record.is_some(),
             launch: record.as_ref().map(|r| r.launch),
             status,
             address: record.as_ref().and_then(nspawn::address),
