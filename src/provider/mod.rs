@@ -339,6 +339,15 @@ pub trait Provider {
     /// [`Kind::Volume`](crate::error::Kind::Volume) when one exists and can't be used.
     async fn volumes(&self, names: &[VolumeName]) -> Result<Vec<Volume>>;
 
+    /// Whether a volume may be made under this name.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) when the provider's rules for names are narrower than ours.
+    fn may_create(&self, name: &VolumeName) -> Result<()> {
+        let _ = name;
+        Ok(())
+    }
+
     /// Makes the volume, in a region where the provider has several. It exists afterwards.
     ///
     /// # Errors

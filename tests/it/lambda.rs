@@ -218,6 +218,8 @@ fn what_can_not_work_is_refused_before_it_costs() {
         .says(&["there is no image of the family `windows`", "lambda-stack-24-04"]);
     let kind = ["up", "-y", "--preset", "gh200", "--set", "presets.gh200.instance-types=gpu_99x*"];
     cloud.env.devbox(kind).code(2).says(&["there is no instance type `gpu_99x*`"]);
+    let name = ["up", "--preset", "gh200", "--dry-run", "--set", "volume.name=1x"];
+    cloud.env.devbox(name).code(2).says(&["can't make the filesystem `1x`", "begins with a letter"]);
     let volume =
         ["up", "--preset", "gh200", "--set", "volume.name=new", "--set", "presets.gh200.regions=us-east-3"];
     cloud.env.devbox(volume).code(7).says(&[

@@ -11,7 +11,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::lambda_stage::Cloud;
-use crate::support::{TestEnv, host};
+use crate::support::{TestEnv, finish, host, signal};
 
 /// Far less than trying again and again takes.
 const AT_ONCE: Duration = Duration::from_secs(8);
@@ -70,8 +70,9 @@ fn doctor_looks_at_lambda_wherever_there_is_a_key() {
 #[test]
 fn doctor_misses_the_key_of_what_the_journal_has_open() {
     let mut cloud = Cloud::without_boxes();
-    cloud.env.set("DEVBOX_BOX_BOOT_TIMEOUT", "1s");
-    cloud.env.devbox(["up", "-y", "--preset", "gh200"]).code(5);
+    let child = cloud.env.start_until(["up", "-y", "--json", "--preset", "gh200"], r#""phase":"boot""#);
+    signal(&child, rustix::process::Signal::INT);
+    finish(child).code(130);
     cloud.env.set("LAMBDA_API_KEY", "");
     let text = cloud.env.devbox(["doctor"]).code(1).stdout;
     assert!(line_of(&text, "lambda ").contains("there is no key for Lambda Cloud"), "{text}");

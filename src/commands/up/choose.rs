@@ -125,6 +125,7 @@ impl Story<'_> {
         let volumes = self.provider.volumes(&wish.volumes).await?;
         let market = self.provider.market().await?;
         let placements = plan_placements(&wish, &market, &volumes)?;
+        placements.create.iter().try_for_each(|(name, _)| self.provider.may_create(name))?;
         Ok(Sites { wish, placements, market, volumes })
     }
 

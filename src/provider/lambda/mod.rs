@@ -254,13 +254,17 @@ impl Provider for LambdaProvider {
         Ok(names.iter().flat_map(of).collect())
     }
 
+    fn may_create(&self, name: &VolumeName) -> Result<()> {
+        if name.as_str().starts_with(|c: char| c.is_ascii_alphabetic()) && name.as_str().len() <= 60 {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, format!("can't make the filesystem `{name}`"))
+            .detail("at Lambda its name begins with a letter and has at most 60 characters")
+            .hint("choose another `volume.name`"))
+    }
+
     async fn create_volume(&self, name: &VolumeName, region: Option<&str>) -> Result<Volume> {
         let doing = format!("can't make the filesystem `{name}`");
-        if !name.as_str().starts_with(|c: char| c.is_ascii_alphabetic()) || name.as_str().len() > 60 {
-            return Err(Error::new(Kind::Usage, doing)
-                .detail("at Lambda its name begins with a letter and has at most 60 characters")
-                .hint("choose another `volume.name`"));
-        }
         let body = json!({"name": name, "region": region});
         // Twice is once: the second time the name is taken.
         let refused = match self.client.ask(&Ask::post("filesystems", &body, Safety::Repeatable)).await {
