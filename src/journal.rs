@@ -64,6 +64,9 @@ pub struct Entry {
     /// The private key to log in with, as it was at launch.
     #[serde(default)]
     pub login_key: Option<PathBuf>,
+    /// Whether it ever took ssh: from then on there may be work on it.
+    #[serde(default)]
+    pub reached: bool,
     /// When it was first ready.
     pub ready: Option<Timestamp>,
     /// The environment last made current on it.
@@ -335,6 +338,7 @@ pub(crate) mod tests {
             preset: None,
             account: None,
             login_key: None,
+            reached: false,
             ready: None,
             fingerprint: None,
             rested: false,

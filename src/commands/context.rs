@@ -33,8 +33,10 @@ pub struct Context {
     pub journal: Journal,
     config_file: Option<PathBuf>,
     settings: Vec<Assignment>,
-    /// The options that say where to look and whom to ask, as they were typed, each with a blank before it.
+    /// The options that a command needs to mean the same again, as they were typed, each with a blank before it.
     typed: String,
+    /// Those of them that say whom to ask.
+    typed_of_provider: String,
 }
 
 impl Context {
@@ -52,13 +54,27 @@ impl Context {
         let settings = global.set.iter().map(|text| parse_assignment(text)).collect::<Result<_>>()?;
         // Taken from where the user typed it, as `-C` is.
         let config_file = global.config.as_ref().map(|file| here.join(file));
-        let typed = typed(global);
-        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, config_file, settings, typed })
+        let (typed, typed_of_provider) = (typed(global, |_| true), typed(global, is_of_provider));
+        Ok(Self {
+            journal: Journal::new(&paths),
+            paths,
+            ui,
+            dir,
+            config_file,
+            settings,
+            typed,
+            typed_of_provider,
+        })
     }
 
-    /// A command of devbox for a hint, with the options that this one was given.
-    pub fn command(&self, words: &str) -> String {
+    /// This command of devbox again, for a hint, with the options that it was given.
+    pub fn again(&self, words: &str) -> String {
         format!("devbox {words}{}", self.typed)
+    }
+
+    /// Another command of devbox for a hint, with the options that say whom to ask.
+    pub fn command(&self, words: &str) -> String {
+        format!("devbox {words}{}", self.typed_of_provider)
     }
 
     /// The project of the folder, and its configuration.
@@ -310,12 +326,19 @@ impl Context {
     }
 }
 
-/// The global options that a command needs to mean the same again.
-fn typed(global: &Global) -> String {
+/// Whether an assignment says whom to ask, and with which key.
+fn is_of_provider(assignment: &str) -> bool {
+    ["lambda.", "local.", "box.provider", "ssh."]
+        .iter()
+        .any(|start| assignment.trim_start().starts_with(start))
+}
+
+/// The global options that a command needs to mean the same again, of assignments those that `matter`.
+fn typed(global: &Global, matter: impl Fn(&str) -> bool) -> String {
     let path = |path: &Path| shell_quote(&path.display().to_string());
     let dir = global.dir.iter().map(|dir| format!(" -C {}", path(dir)));
     let config = global.config.iter().map(|file| format!(" --config {}", path(file)));
-    let set = global.set.iter().map(|set| format!(" --set {}", shell_quote(set)));
+    let set = global.set.iter().filter(|set| matter(set)).map(|set| format!(" --set {}", shell_quote(set)));
     dir.chain(config).chain(set).collect()
 }
 

@@ -98,7 +98,7 @@ fn name_strangers(cx: &Context, strangers: &[Instance]) {
     for instance in strangers {
         let Instance { id, name, status, .. } = instance;
         cx.ui.events.info(format!(
-            "`{}` ({id}, {status}) was launched{} and goes on: `devbox down {id}` ends it",
+            "`{}` ({id}, {status}) was launched{} and goes on: `devbox down {id} --force` ends it, and what it has not synced is lost",
             shown(name),
             by_whom(instance)
         ));

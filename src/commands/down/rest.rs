@@ -56,6 +56,10 @@ pub(super) async fn rest(
     if answers {
         return Err(e);
     }
+    if !answers && !entry.reached && entry.ready.is_none() {
+        cx.ui.events.info(format!("`{name}` never took ssh: nobody has worked on it"));
+        return Ok(false);
+    }
     // `-y` is no consent to a loss: only an answer to this very question is, or `--force`.
     if !args.yes && cx.ui.can_ask() {
         cx.ui.error(&e);

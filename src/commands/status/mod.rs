@@ -97,7 +97,7 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
         let whose = Whose::new(instance, &journal, &damaged);
         match instance.ours {
             true => others.push(Other::new(instance, whose, Timestamp::now())),
-            false => not_ours.push(instance.clone()),
+            false => not_ours.push(instance.into()),
         }
     }
     let mut working = cx.journal.working()?;

@@ -226,6 +226,7 @@ impl Story<'_> {
             preset: self.config.box_.preset.clone(),
             account: self.provider.account(&volume),
             login_key: Some(kit.login.private.clone()),
+            reached: false,
             ready: None,
             fingerprint: None,
             rested: false,

@@ -103,7 +103,7 @@ pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
                     format!("`{name}` may be running ({cost}): its launch was asked for and not answered")
                 }
             };
-            let (up, down) = (cx.command(&format!("up {name}")), cx.command(&format!("down {name}")));
+            let (up, down) = (cx.again(&format!("up {name}")), cx.command(&format!("down {name}")));
             error.hint(format!("{what}: `{up}` continues, `{down}` ends it"))
         }
         Ok(None) => error,

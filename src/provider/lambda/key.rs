@@ -28,6 +28,15 @@ impl KeySource {
         env::get(env::LAMBDA_API_KEY).is_some() || self.file.is_some() || self.command.is_some()
     }
 
+    /// Where the key comes from, for a person.
+    pub(super) fn origin(&self) -> String {
+        match (env::get(env::LAMBDA_API_KEY), &self.file) {
+            (Some(_), _) => "`LAMBDA_API_KEY`".to_owned(),
+            (None, Some(file)) => format!("{}, the `lambda.api-key-file`", tick(file)),
+            (None, None) => "`lambda.api-key-command`".to_owned(),
+        }
+    }
+
     /// Gets the key.
     ///
     /// # Errors
