@@ -52,9 +52,9 @@ pub(super) async fn rest(
         cx.ui.events.warn(format!("{risk}; ending it all the same: {e}"));
         return Ok(false);
     }
-    // A box that answers has said what is in the way, and what to do about it.
-    if answers {
-        return Err(e);
+    // A box that answers has said what is in the way, and what to do about it; so has this machine.
+    if answers || e.kind() != Kind::Guest {
+        return Err(e.detail(format!("`{name}` was not ended: nothing was tried")));
     }
     if !answers && !entry.reached && entry.ready.is_none() {
         cx.ui.events.info(format!("`{name}` never took ssh: nobody has worked on it"));

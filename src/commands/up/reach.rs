@@ -240,26 +240,24 @@ impl Story<'_> {
         let began = Instant::now();
         let mut trouble = None;
         while began.elapsed() < patience {
-            self.still_there(&entry).await?;
-            let instance = match self.provider.describe(&id).await {
-                Ok(instance) => instance,
-                // It boots on meanwhile.
+            // It boots on while nobody can be asked.
+            match self.provider.describe(&id).await {
+                Ok(Some(instance)) if !is_lost(&instance, &entry) && !instance.status.is_ending() => {
+                    if let Some(address) = instance.address {
+                        let entry = Entry { address: Some(address), ..entry };
+                        failpoint::hit("address");
+                        self.cx.journal.write(&entry)?;
+                        return Ok(entry);
+                    }
+                    trouble = None;
+                    phase.doing(format!("{id} is {}, it has no address yet", instance.status));
+                }
+                Ok(_) => self.still_there(&entry).await?,
                 Err(e) => {
                     phase.doing(e.to_string());
                     trouble = Some(e);
-                    tokio::time::sleep(self.provider.pace()).await;
-                    continue;
                 }
-            };
-            trouble = None;
-            if let Some(address) = instance.as_ref().and_then(|i| i.address) {
-                let entry = Entry { address: Some(address), ..entry };
-                failpoint::hit("address");
-                self.cx.journal.write(&entry)?;
-                return Ok(entry);
             }
-            let status = instance.map_or_else(|| "gone".to_owned(), |i| i.status.to_string());
-            phase.doing(format!("{id} is {status}, it has no address yet"));
             tokio::time::sleep(self.provider.pace()).await;
         }
         Err(trouble.unwrap_or_else(|| {

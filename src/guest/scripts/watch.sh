@@ -9,12 +9,14 @@ last='' round=0 again=${2-}
 # A unit is on its way up or down.
 busy() { systemctl show --property=ActiveState --value 'devbox-*.service' | grep -q activating; }
 failed() { systemctl is-failed --quiet 'devbox-*.service'; }
+# It was up once, and somebody has stopped it.
+stopped() { [[ -n $now && $(systemctl is-active devbox.target) == inactive ]]; }
 
 while ((SECONDS < $1)); do
   now=''
   [[ ! -r /run/devbox/status.json ]] || now=$(</run/devbox/status.json)
-  if [[ $again == again ]] && ! busy && { failed || [[ $now == *'"state":"failed"'* ]]; }; then
-    # What was given up is tried once more, for what hindered it may be gone by now; so is an attempt
+  if [[ $again == again ]] && ! busy && { failed || stopped || [[ $now == *'"state":"failed"'* ]]; }; then
+    # What was given up or stopped is tried once more, for what hindered it may be gone by now; so is an attempt
     # that was under way when we came, once it is over.
     again=''
     sudo rm -f /run/devbox/status.json

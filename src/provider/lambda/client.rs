@@ -127,7 +127,7 @@ impl Client {
     /// Asks, again where that is safe and may help. Returns the envelope with its `data`.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Value, Trouble> {
         // First, since a command that gets it may wait for a person.
-        let key = self.key.get_or_try_init(|| self.source.find()).await.map_err(Trouble::Ours)?;
+        let key = self.key.get_or_try_init(|| self.source.find(&self.events)).await.map_err(Trouble::Ours)?;
         let key = key::header(key).map_err(Trouble::Ours)?;
         let (mut tries, mut waited) = (0, Duration::ZERO);
         loop {
