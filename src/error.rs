@@ -99,6 +99,17 @@ impl Error {
         self
     }
 
+    /// This error behind what may well be its cause, where something is wrong: its message and ways out come after that.
+    #[must_use]
+    pub fn behind(self, wrong: Result<()>) -> Self {
+        match wrong {
+            Err(why) if why.message != self.message => {
+                self.hints.iter().fold(why.detail(&self.message), |why, hint| why.hint(hint))
+            }
+            _ => self,
+        }
+    }
+
     /// The same error under another kind, for a caller that knows better what failed.
     #[must_use]
     pub fn with_kind(mut self, kind: Kind) -> Self {
@@ -109,6 +120,13 @@ impl Error {
     /// What failed, as far as the exit code cares.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether it came of a disk that is full, or can only be read.
+    pub fn is_of_an_unwritable_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let cause = self.source.as_ref().and_then(|e| e.downcast_ref::<std::io::Error>());
+        cause.is_some_and(|e| matches!(e.kind(), ReadOnlyFilesystem | StorageFull | QuotaExceeded))
     }
 
     /// The message alone.

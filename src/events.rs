@@ -122,7 +122,7 @@ pub enum Unit {
 /// One thing that happened. Serialized, it is one line of `--json` (with `seconds` since the
 /// command began).
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
     /// A phase began.
     Started {
@@ -159,6 +159,15 @@ pub enum Event {
         level: Level,
         /// One line.
         message: String,
+    },
+    /// There is an instance, and its id is on disk: it is billed from now on.
+    Launched {
+        /// The box.
+        r#box: String,
+        /// The provider's id.
+        instance: String,
+        /// What an hour costs, in US cents, where that is known.
+        cents_per_hour: Option<u32>,
     },
     /// A result as data, for `--json`. A person gets the same from the command's own printing.
     Result {

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, OrFail, Result, ignore, tick};
 use crate::events::Events;
 use crate::names::{BoxName, InstanceId, LaunchId, ProjectName, System, VolumeName};
 use crate::nix::Fingerprint;
-use crate::paths::{Paths, make_private, write_atomic};
+use crate::paths::{Paths, cant, make_private, write_atomic};
 use crate::plan::cost::cents_of;
 use crate::provider::Account;
 
@@ -64,6 +64,9 @@ pub struct Entry {
     /// The private key to log in with, as it was at launch.
     #[serde(default)]
     pub login_key: Option<PathBuf>,
+    /// Whether it ever took ssh: from then on there may be work on it.
+    #[serde(default)]
+    pub reached: bool,
     /// When it was first ready.
     pub ready: Option<Timestamp>,
     /// The environment last made current on it.
@@ -131,21 +134,20 @@ impl Journal {
         })
     }
 
-    /// Every launch, oldest first, and the files that tell of none.
-    ///
-    /// # Errors
-    /// When the folder can't be read.
-    pub fn read_in_part(&self) -> Result<(Vec<Entry>, Vec<Damaged>)> {
-        let what = || format!("can't read the journal {}", tick(&self.folder));
-        let listing = match std::fs::read_dir(&self.folder) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
-            other => other.or_fail(what)?,
-        };
+    /// Every launch that can be read, oldest first, and what can't be.
+    pub fn read_in_part(&self) -> (Vec<Entry>, Vec<Damaged>) {
         let (mut entries, mut damaged) = (Vec::new(), Vec::new());
-        for file in listing {
-            let path = file.or_fail(what)?.path();
+        let files = match std::fs::read_dir(&self.folder) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return (entries, damaged),
+            other => other.and_then(Iterator::collect::<std::io::Result<Vec<_>>>),
+        };
+        let files = files.unwrap_or_else(|e| {
+            damaged.push(Damaged { launch: None, error: unreadable(&self.folder, e) });
+            Vec::new()
+        });
+        for path in files.into_iter().map(|file| file.path()) {
             if path.extension().is_some_and(|e| e == "json") {
-                let text = std::fs::read(&path).or_fail(|| format!("can't read {}", tick(&path)));
+                let text = std::fs::read(&path).map_err(|e| unreadable(&path, e));
                 match text.and_then(|text| parse_entry(&text, &path)) {
                     Ok(entry) => entries.push(entry),
                     Err(error) => damaged.push(Damaged { launch: launch_of(&path), error }),
@@ -154,7 +156,7 @@ impl Journal {
         }
         entries.sort_by_key(|e: &Entry| (e.asked, e.launch));
         damaged.sort_by_key(|d| d.launch);
-        Ok((entries, damaged))
+        (entries, damaged)
     }
 
     /// Every launch, oldest first.
@@ -163,7 +165,7 @@ impl Journal {
     /// When the folder or one of its files can't be read. A launch that can't be read may be one
     /// that bills.
     pub fn read(&self) -> Result<Vec<Entry>> {
-        let (entries, damaged) = self.read_in_part()?;
+        let (entries, damaged) = self.read_in_part();
         damaged.into_iter().next().map_or(Ok(entries), |damaged| Err(damaged.error))
     }
 
@@ -196,11 +198,18 @@ impl Journal {
     /// # Errors
     /// When the other one is not done in ten minutes.
     pub async fn lock(&self, name: &BoxName, verb: &str, events: &Events) -> Result<Lock> {
-        make_private(&self.locks)?;
         let path = self.locks.join(format!("{name}.lock"));
         let what = || format!("can't lock {}", tick(&path));
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(&path).or_fail(what)?;
+        let holder = format!("`devbox {verb}` (process {})", std::process::id());
+        let file = match self.open_lock(&path) {
+            Ok(file) => file,
+            // Where nothing can be written down nobody launches anything; what is there can be ended all the same.
+            Err(e) if e.is_of_an_unwritable_disk() => {
+                events.warn(format!("going on without a lock: {e}"));
+                return Ok(Lock { _file: None, path, holder });
+            }
+            Err(e) => return Err(e),
+        };
         let began = Instant::now();
         let mut said = false;
         let mut tries = 0;
@@ -211,25 +220,31 @@ impl Journal {
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(Error::new(Kind::Failed, what()).caused_by(e)),
             }
-            let holder = std::fs::read_to_string(&path).or_fail(what)?;
-            let holder = if holder.trim().is_empty() { "another devbox" } else { holder.trim() };
+            let other = std::fs::read_to_string(&path).or_fail(what)?;
+            let other = if other.trim().is_empty() { "another devbox" } else { other.trim() };
             // Whoever only looks who works here is gone at once.
             if !said && tries > 2 {
-                events.info(format!("waiting for {holder}, which is working on `{name}`"));
+                events.info(format!("waiting for {other}, which is working on `{name}`"));
                 said = true;
             }
             if began.elapsed() > LOCK_PATIENCE {
                 return Err(Error::new(
                     Kind::Failed,
-                    format!("{holder} has been working on `{name}` for ten minutes"),
+                    format!("{other} has been working on `{name}` for ten minutes"),
                 )
                 .hint("end it, then run the command again: it continues where that one stopped"));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let holder = format!("`devbox {verb}` (process {})", std::process::id());
-        std::fs::write(&path, &holder).or_fail(what)?;
-        Ok(Lock { _file: file, path, holder })
+        let lock = Lock { _file: Some(file), path, holder };
+        lock.write(&lock.holder);
+        Ok(lock)
+    }
+
+    fn open_lock(&self, path: &Path) -> Result<File> {
+        make_private(&self.locks)?;
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
+        file.map_err(|e| cant("write", path, e))
     }
 
     /// Which devbox works on which box right now, and what it says of that.
@@ -286,7 +301,7 @@ impl Working {
 #[derive(Debug)]
 #[must_use]
 pub struct Lock {
-    _file: File,
+    _file: Option<File>,
     path: PathBuf,
     holder: String,
 }
@@ -294,8 +309,19 @@ pub struct Lock {
 impl Lock {
     /// Tells whoever looks what is being done. Not being able to is no reason to stop doing it.
     pub fn say(&self, doing: &str) {
-        ignore(std::fs::write(&self.path, format!("{}: {doing}", self.holder)));
+        self.write(&format!("{}: {doing}", self.holder));
     }
+
+    fn write(&self, text: &str) {
+        ignore(std::fs::write(&self.path, text));
+    }
+}
+
+fn unreadable(path: &Path, e: std::io::Error) -> Error {
+    let what = if path.extension().is_some_and(|e| e == "json") { "file" } else { "folder" };
+    Error::new(Kind::Failed, format!("the journal's {what} can't be read"))
+        .caused_by(cant("read", path, e))
+        .hint("it may tell of boxes that bill: `devbox status` shows all that run")
 }
 
 fn launch_of(path: &Path) -> Option<LaunchId> {
@@ -335,6 +361,7 @@ pub(crate) mod tests {
             preset: None,
             account: None,
             login_key: None,
+            reached: false,
             ready: None,
             fingerprint: None,
             rested: false,
@@ -368,11 +395,11 @@ pub(crate) mod tests {
         let error = journal.open().unwrap_err();
         assert!(error.to_string().contains("x.json"), "{error}");
         assert!(!error.hints().is_empty());
-        let (entries, damaged) = journal.read_in_part().unwrap();
+        let (entries, damaged) = journal.read_in_part();
         assert_eq!((entries.len(), damaged.len(), damaged[0].launch), (1, 1, None));
         let launch = entries[0].launch;
         std::fs::write(journal.file(launch), b"\xff").unwrap();
-        assert!(journal.read_in_part().unwrap().1.iter().any(|d| d.launch == Some(launch)));
+        assert!(journal.read_in_part().1.iter().any(|d| d.launch == Some(launch)));
     }
 
     #[test]

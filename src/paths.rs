@@ -94,31 +94,54 @@ pub fn short_hash(path: &Path) -> u32 {
 pub fn make_private(dir: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     if let Some(parent) = dir.parent() {
-        std::fs::create_dir_all(parent).or_fail(|| format!("can't make {}", tick(parent)))?;
+        std::fs::create_dir_all(parent).map_err(|e| cant("make", parent, e))?;
     }
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.or_fail(|| format!("can't make {}", tick(dir))),
+        Err(e) => Err(cant("make", dir, e)),
+        Ok(()) => Ok(()),
     }
 }
 
+/// The error where the filesystem refuses, with the way out. `verb` is one of `make`, `read`, `write`.
+pub fn cant(verb: &str, path: &Path, e: std::io::Error) -> Error {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let hint = match e.kind() {
+        StorageFull | QuotaExceeded => Some("free some space there, then run the command again"),
+        ReadOnlyFilesystem => {
+            Some("its filesystem is mounted read-only: mount it writable, then run the command again")
+        }
+        PermissionDenied => {
+            Some("is it somebody else's? `sudo devbox` may have made it: `sudo chown` gives it to you")
+        }
+        _ => None,
+    };
+    let error = Error::new(Kind::Failed, format!("can't {verb} {}", tick(path))).caused_by(e);
+    hint.into_iter().fold(error, Error::hint)
+}
+
 /// Writes a file so that a crash leaves the old text or the new one, never half of it: a
-/// temporary file beside it, synced, renamed, the folder synced.
+/// temporary file beside it, synced, renamed, the folder synced. What says the same already is left alone.
 ///
 /// # Errors
 /// When the filesystem refuses; the old file is untouched then.
 pub fn write_atomic(path: &Path, text: &[u8], mode: u32) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
-    let what = || format!("can't write {}", tick(path));
-    let dir = path.parent().ok_or_else(|| Error::new(Kind::Failed, what()))?;
-    std::fs::create_dir_all(dir).or_fail(what)?;
-    let mut file = tempfile::Builder::new().prefix(".devbox-").tempfile_in(dir).or_fail(what)?;
-    file.write_all(text).or_fail(what)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).or_fail(what)?;
-    file.as_file().sync_all().or_fail(what)?;
-    file.persist(path).or_fail(what)?;
-    std::fs::File::open(dir).and_then(|d| d.sync_all()).or_fail(what)
+    let failed = |e: std::io::Error| cant("write", path, e);
+    let has_mode =
+        |path: &Path| std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o777 == mode);
+    if std::fs::read(path).is_ok_and(|old| old == text) && has_mode(path) {
+        return Ok(());
+    }
+    let dir = path.parent().ok_or_else(|| Error::new(Kind::Failed, format!("can't write {}", tick(path))))?;
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    let mut file = tempfile::Builder::new().prefix(".devbox-").tempfile_in(dir).map_err(failed)?;
+    file.write_all(text).map_err(failed)?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    std::fs::File::open(dir).and_then(|d| d.sync_all()).map_err(failed)
 }
 
 #[cfg(test)]

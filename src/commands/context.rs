@@ -33,8 +33,10 @@ pub struct Context {
     pub journal: Journal,
     config_file: Option<PathBuf>,
     settings: Vec<Assignment>,
-    /// The options that say where to look and whom to ask, as they were typed, each with a blank before it.
+    /// The options that a command needs to mean the same again, as they were typed, each with a blank before it.
     typed: String,
+    /// Those of them that say whom to ask.
+    typed_of_provider: String,
 }
 
 impl Context {
@@ -52,13 +54,27 @@ impl Context {
         let settings = global.set.iter().map(|text| parse_assignment(text)).collect::<Result<_>>()?;
         // Taken from where the user typed it, as `-C` is.
         let config_file = global.config.as_ref().map(|file| here.join(file));
-        let typed = typed(global);
-        Ok(Self { journal: Journal::new(&paths), paths, ui, dir, config_file, settings, typed })
+        let (typed, typed_of_provider) = (typed(global, |_| true), typed(global, is_of_provider));
+        Ok(Self {
+            journal: Journal::new(&paths),
+            paths,
+            ui,
+            dir,
+            config_file,
+            settings,
+            typed,
+            typed_of_provider,
+        })
     }
 
-    /// A command of devbox for a hint, with the options that this one was given.
-    pub fn command(&self, words: &str) -> String {
+    /// This command of devbox again, for a hint, with the options that it was given.
+    pub fn again(&self, words: &str) -> String {
         format!("devbox {words}{}", self.typed)
+    }
+
+    /// Another command of devbox for a hint, with the options that say whom to ask.
+    pub fn command(&self, words: &str) -> String {
+        format!("devbox {words}{}", self.typed_of_provider)
     }
 
     /// The project of the folder, and its configuration.
@@ -161,7 +177,7 @@ impl Context {
     /// # Errors
     /// When the journal can't be read, or one can't be set up.
     pub fn providers(&self, config: &Config) -> Result<Vec<Box<dyn Provider>>> {
-        let mut names: BTreeSet<String> = self.launches()?.into_iter().map(|e| e.provider).collect();
+        let mut names: BTreeSet<String> = self.launches().into_iter().map(|e| e.provider).collect();
         names.insert(config.box_.provider.to_string());
         if self.lambda_key(config).is_set() {
             names.insert(ProviderName::Lambda.to_string());
@@ -214,11 +230,8 @@ impl Context {
 
     /// Every launch of the journal that can be read, oldest first: one that can't hides no other. Who needs all of
     /// them [reads](Journal::read) the journal.
-    ///
-    /// # Errors
-    /// When the journal's folder can't be read.
-    pub fn launches(&self) -> Result<Vec<Entry>> {
-        Ok(self.journal.read_in_part()?.0)
+    pub fn launches(&self) -> Vec<Entry> {
+        self.journal.read_in_part().0
     }
 
     /// The error where files of the journal can't be read, for the end of what goes on all the same.
@@ -226,7 +239,7 @@ impl Context {
     /// # Errors
     /// [`Kind::Failed`], naming the first and counting the others.
     pub fn journal_is_whole(&self) -> Result<()> {
-        let mut damaged = self.journal.read_in_part()?.1.into_iter();
+        let mut damaged = self.journal.read_in_part().1.into_iter();
         let Some(first) = damaged.next() else { return Ok(()) };
         Err(damaged.fold(first.error, |e, other| e.detail(other.error.to_string())))
     }
@@ -245,9 +258,18 @@ impl Context {
     /// # Errors
     /// [`Kind::Usage`] when more than one could be meant.
     pub fn find(&self, name: Option<&str>) -> Result<Result<Entry>> {
-        let open: Vec<_> = self.launches()?.into_iter().filter(Entry::is_open).collect();
+        let all = self.launches();
+        let open: Vec<_> = all.iter().filter(|e| e.is_open()).cloned().collect();
         if let Some(name) = name {
-            let by_id = open.iter().find(|e| e.instance.as_ref().is_some_and(|i| i.0 == name));
+            let has_id = |e: &&Entry| e.instance.as_ref().is_some_and(|i| i.0 == name);
+            if let Some(Entry { name, ended: Some(ended), .. }) = all.iter().find(has_id) {
+                let what = format!(
+                    "that was `{name}`, which is down since {}",
+                    ended.strftime("%Y-%m-%d %H:%M UTC")
+                );
+                return Ok(Err(Error::new(Kind::Usage, what).hint("`devbox status` shows what there is")));
+            }
+            let by_id = open.iter().find(has_id);
             let named = || match name.to_ascii_lowercase().parse::<BoxName>() {
                 Ok(name) => open.iter().rfind(|e| e.name == name).ok_or_else(|| no_such_box(name.as_str())),
                 Err(e) => Err(e),
@@ -310,12 +332,19 @@ impl Context {
     }
 }
 
-/// The global options that a command needs to mean the same again.
-fn typed(global: &Global) -> String {
+/// Whether an assignment says whom to ask, and with which key.
+fn is_of_provider(assignment: &str) -> bool {
+    ["lambda.", "local.", "box.provider", "ssh."]
+        .iter()
+        .any(|start| assignment.trim_start().starts_with(start))
+}
+
+/// The global options that a command needs to mean the same again, of assignments those that `matter`.
+fn typed(global: &Global, matter: impl Fn(&str) -> bool) -> String {
     let path = |path: &Path| shell_quote(&path.display().to_string());
     let dir = global.dir.iter().map(|dir| format!(" -C {}", path(dir)));
     let config = global.config.iter().map(|file| format!(" --config {}", path(file)));
-    let set = global.set.iter().map(|set| format!(" --set {}", shell_quote(set)));
+    let set = global.set.iter().filter(|set| matter(set)).map(|set| format!(" --set {}", shell_quote(set)));
     dir.chain(config).chain(set).collect()
 }
 

@@ -129,6 +129,15 @@ async fn of_config(cx: &Context, resolved: &Resolved) -> Vec<Check> {
     let wants_lambda = config.box_.provider == ProviderName::Lambda || has_key || is_open;
     if wants_lambda {
         checks.push(lambda(cx, config).await);
+    } else {
+        checks.push(Check {
+            what: "lambda".into(),
+            state: State::Note,
+            found: "no key: boxes at Lambda Cloud need one".into(),
+            fix: Some(
+                "`export LAMBDA_API_KEY=…`, or set `lambda.api-key-file` or `lambda.api-key-command`".into(),
+            ),
+        });
     }
     checks.extend(local(&cx.local(config).missing(), wants_lambda && !says_local(resolved)));
     checks

@@ -45,7 +45,11 @@ pub async fn connect(cx: &Context, name: Option<&str>) -> Result<(Entry, Guest)>
     if !guest.answers().await {
         let provider = cx.provider_named(&entry.provider, &config)?;
         let still_there = || still_there(provider.as_ref(), &entry);
-        guest.wait_for_ssh(PATIENCE, Duration::ZERO, provider.pace(), still_there, |_| {}).await?;
+        let waited = guest.wait_for_ssh(PATIENCE, Duration::ZERO, provider.pace(), still_there, |_| {}).await;
+        waited.map_err(|e| match e.hints() {
+            [] => e.hint(format!("`devbox status {}` tells more; `devbox up {0}` tries again", entry.name)),
+            _ => e,
+        })?;
     }
     Ok((entry, guest))
 }

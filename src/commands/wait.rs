@@ -75,11 +75,12 @@ impl Waiting<'_> {
     async fn look(&mut self, left: Duration) -> Result<Seen> {
         let chosen = match self.launch {
             None => self.cx.find(self.args.name.as_deref())?,
-            Some(launch) => match self.cx.launches()?.into_iter().find(|e| e.is_open() && e.launch == launch)
-            {
-                Some(entry) => Ok(entry),
-                None => return Ok(Seen::Done),
-            },
+            Some(launch) => {
+                match self.cx.launches().into_iter().find(|e| e.is_open() && e.launch == launch) {
+                    Some(entry) => Ok(entry),
+                    None => return Ok(Seen::Done),
+                }
+            }
         };
         let entry = match chosen {
             Ok(entry) => entry,

@@ -33,6 +33,7 @@ pub(super) fn excerpt(text: &str, span: &Range<usize>) -> [String; 2] {
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     let skip = if whole.len() > WIDTH { column.saturating_sub(WIDTH / 2) } else { 0 };
+    let whole = veiled(&whole);
     let visible: String = whole.iter().skip(skip).take(WIDTH).collect();
     let before = column - 1 - skip.min(column - 1);
     let spanned = text.get(span.start..span.end.min(text.len())).unwrap_or_default();
@@ -43,6 +44,21 @@ pub(super) fn excerpt(text: &str, span: &Range<usize>) -> [String; 2] {
         format!("{number} | {visible}").trim_end().to_owned(),
         format!("{} | {}{}", " ".repeat(number.len()), " ".repeat(before), "^".repeat(marks)),
     ]
+}
+
+/// The same line with asterisks for what may be a secret: the value of a key that is called so, where it is neither a
+/// path nor a command.
+fn veiled(line: &[char]) -> Vec<char> {
+    let Some(equals) = line.iter().position(|c| *c == '=') else { return line.to_vec() };
+    let (key, value) = line.split_at(equals + 1);
+    let name: String = key.iter().collect::<String>().to_ascii_lowercase();
+    let secret = ["key", "secret", "token", "password"].iter().any(|word| name.contains(word));
+    let text: String = value.iter().collect();
+    if !secret || text.contains('/') || text.trim().contains(char::is_whitespace) {
+        return line.to_vec();
+    }
+    let veil = |c: &char| if c.is_whitespace() || "\"'[],".contains(*c) { *c } else { '*' };
+    key.iter().copied().chain(value.iter().map(veil)).collect()
 }
 
 #[cfg(test)]
@@ -60,6 +76,15 @@ mod tests {
     fn the_carets_stand_under_the_words() {
         assert_eq!(excerpt("a = 1\n\tb = [\n2]", &(11..15)), ["2 |  b = [", "  |      ^"]);
         assert_eq!(excerpt("", &(0..0)), ["1 |", "  | ^"]);
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        assert_eq!(excerpt("api-key = 'secret_1'", &(0..7)), ["1 | api-key = '********'", "  | ^^^^^^^"]);
+        assert_eq!(excerpt("api-key = secret_1", &(10..11))[0], "1 | api-key = ********");
+        for shown in ["api-key-command = 'pass show lambda'", "key = '~/.ssh/id'", "size = 'secret'"] {
+            assert_eq!(excerpt(shown, &(0..1))[0], format!("1 | {shown}"));
+        }
     }
 
     proptest! {

@@ -7,7 +7,7 @@ pub mod duration;
 mod excerpt;
 pub mod keys;
 pub mod layer;
-mod nearest;
+pub(crate) mod nearest;
 pub mod presets;
 pub mod project;
 pub mod reference;

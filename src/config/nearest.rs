@@ -8,6 +8,11 @@ use crate::names::shown;
 /// Longer names are nobody's slip, and comparing them would cost.
 const LONGEST: usize = 64;
 
+/// `did you mean …?`, where one of the names is near.
+pub(crate) fn hint_for_name<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+}
+
 /// The candidate nearest to `name`, where it is near enough for a slip. One that has all of its
 /// words is nearer than any other: `size` is short for `store-size`, not a slip for `name`.
 fn nearest<T: AsRef<str>>(name: &str, candidates: impl Iterator<Item = T>) -> Option<T> {
@@ -32,6 +37,10 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
 
 /// The way out for an unknown key `leaf` in `table` (empty for the top of the file).
 pub(super) fn hint_for_key(table: &str, leaf: &str) -> String {
+    if ["api-key", "key", "token", "secret"].contains(&leaf) && table == "lambda" {
+        return "the key itself is never written here: `api-key-file` names a file that holds it, `api-key-command` a command that prints it"
+            .to_owned();
+    }
     let siblings = || KEYS.iter().filter(|key| key.table() == table);
     if let Some(near) = nearest(leaf, siblings().map(Key::leaf)) {
         return format!("did you mean `{near}`?");

@@ -135,7 +135,12 @@ impl Shape {
             // Relative to what would be a guess: the file, the project, the current folder?
             Self::Path => {
                 if !(text.starts_with('/') || text.starts_with("~/")) || text.contains('\0') {
-                    return Err(refuse("is not an absolute path").hint("start it with `/` or `~/`"));
+                    let hint = "start it with `/` or `~/`";
+                    // It may be a key, where the name of its file belongs.
+                    if !text.contains('/') {
+                        return Err(Error::new(Kind::Usage, "that is not an absolute path").hint(hint));
+                    }
+                    return Err(refuse("is not an absolute path").hint(hint));
                 }
             }
         }

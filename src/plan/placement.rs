@@ -1,5 +1,6 @@
 //! Which machine, where, with which volume: what a launch may ask for, in order of preference.
 
+use crate::config::nearest::hint_for_name;
 use crate::error::{Error, Kind, Result};
 use crate::names::{System, VolumeName, shown};
 use crate::plan::cost::{render_hourly, render_price};
@@ -83,7 +84,14 @@ pub fn plan_placements(wish: &Wish, market: &Market, volumes: &[Volume]) -> Resu
     let types = meant(wish, &market.offers);
     if types.is_empty() {
         let names = wish.instance_types.join("`, `");
-        return Err(Error::new(Kind::Usage, format!("there is no instance type `{names}`"))
+        let near = wish
+            .instance_types
+            .iter()
+            .find_map(|name| hint_for_name(name, market.offers.iter().map(|o| o.instance_type.as_str())));
+        let error = Error::new(Kind::Usage, format!("there is no instance type `{names}`"));
+        return Err(near
+            .into_iter()
+            .fold(error, Error::hint)
             .hint("`devbox list instance-types` shows those there are"));
     }
     let homes = homes(wish, &types, volumes)?;
@@ -99,6 +107,10 @@ pub fn plan_placements(wish: &Wish, market: &Market, volumes: &[Volume]) -> Resu
         .filter(|(_, home)| home.as_deref().is_none_or(|h| wish.regions.is_empty() || rank(h).is_some()))
         .collect();
     if reachable.is_empty() {
+        let known = |region: &&String| market.images.iter().any(|i| i.region == **region);
+        if let Some(unknown) = wish.regions.iter().find(|r| !market.images.is_empty() && !known(r)) {
+            return Err(no_region(unknown, &market.images));
+        }
         let lives: Vec<_> = homes
             .iter()
             .map(|(name, home)| format!("`{name}` lives in {}", home.as_deref().unwrap_or("no region")))
@@ -136,6 +148,19 @@ pub fn plan_placements(wish: &Wish, market: &Market, volumes: &[Volume]) -> Resu
     Ok(Placements { all, system, create, notes })
 }
 
+/// The error where no image is in a region, and so nothing else.
+fn no_region(name: &str, images: &[ImageOffer]) -> Error {
+    let mut regions: Vec<_> = images.iter().map(|i| i.region.as_str()).collect();
+    regions.sort_unstable();
+    regions.dedup();
+    let error = Error::new(Kind::Usage, format!("there is no region `{}`", shown(name)))
+        .detail(format!("there: {}", regions.join(", ")));
+    let near = hint_for_name(name, regions.iter().copied());
+    near.into_iter()
+        .fold(error, Error::hint)
+        .hint("the preset's `regions` names them; `devbox list instance-types` shows what is free where")
+}
+
 fn keep_those_with_an_image(all: &mut Vec<Placement>, wish: &Wish, images: &[ImageOffer]) -> Result<()> {
     let Some(family) = wish.image_family.as_ref().filter(|_| !images.is_empty()) else { return Ok(()) };
     let fits = |p: &Placement, i: &ImageOffer| i.region == p.region && i.system == Some(p.system);
@@ -143,12 +168,7 @@ fn keep_those_with_an_image(all: &mut Vec<Placement>, wish: &Wish, images: &[Ima
     all.retain(|p| images.iter().any(|i| fits(p, i) && i.family == *family));
     match without {
         Some(place) if all.is_empty() && images.iter().all(|i| i.region != place.region) => {
-            let mut regions: Vec<_> = images.iter().map(|i| i.region.clone()).collect();
-            regions.sort();
-            regions.dedup();
-            Err(Error::new(Kind::Usage, format!("there is no region `{}`", shown(&place.region)))
-                .detail(format!("there: {}", regions.join(", ")))
-                .hint("the preset's `regions` names them; `devbox list instance-types` shows what is free where"))
+            Err(no_region(&place.region, images))
         }
         Some(place) if all.is_empty() => {
             let mut there: Vec<_> =

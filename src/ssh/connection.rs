@@ -149,8 +149,7 @@ impl Guest {
                     self.address,
                     patience.as_secs()
                 ),
-            )
-            .hint("`devbox up` tries again; `devbox down` ends the box"),
+            ),
         })
     }
 

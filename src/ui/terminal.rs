@@ -80,7 +80,7 @@ impl Sink for Terminal {
             Event::Note { level, message } if shows(self.options, *level) => {
                 self.print(&render_note(*level, message, self.color));
             }
-            Event::Note { .. } | Event::Result { .. } => {}
+            Event::Note { .. } | Event::Launched { .. } | Event::Result { .. } => {}
         }
     }
 }

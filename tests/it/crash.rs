@@ -96,6 +96,26 @@ fn a_wrong_configuration_does_not_hide_a_box() {
     env.assert_nothing_runs();
 }
 
+/// SIGKILL of `down` between rest and end: the box runs on, at rest. Another `up` sets it to work again, another `down`
+/// ends it.
+#[test]
+fn a_killed_down_can_be_taken_back() {
+    let mut env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    env.on_box("echo kept > note");
+    env.set("DEVBOX_FAILPOINT", "rested");
+    env.devbox(["down"]).code(128 + 9);
+    env.set("DEVBOX_FAILPOINT", "");
+    assert_eq!(env.instances().len(), 1);
+    env.devbox(["up"]).ok();
+    assert_eq!(env.on_box("cat note"), "kept");
+    env.set("DEVBOX_FAILPOINT", "rested");
+    env.devbox(["down"]).code(128 + 9);
+    env.set("DEVBOX_FAILPOINT", "");
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
 /// A box that has died is said to have, and ended without a question: there is nothing left to save.
 #[test]
 fn a_dead_box_is_ended() {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::lambda_stage::Cloud;
 use crate::sim::scenario::Outcome;
 use crate::sim_stage::Client;
+use crate::support::{SmallDisk, host};
 
 const UP: [&str; 4] = ["up", "-y", "--preset", "gh200"];
 
@@ -128,6 +129,13 @@ fn a_slip_in_the_configuration_hides_no_account() {
             );
         }
     }
+    // A key that is written there all the same is not shown, and what hides it is said before that there is none.
+    std::fs::write(&config, format!("[lambda]\naddress = '{address}'\napi-key = 'secret_1'\n")).unwrap();
+    for command in [&["status"][..], &["list", "filesystems"], &["down", "--all", "-y"], &["config"]] {
+        let run = env.devbox(command).code(2);
+        assert!(run.stderr.starts_with(&format!("error: {}:3", config.display())), "{}", run.stderr);
+        assert!(run.stderr.contains("api-key-file") && !run.stderr.contains("secret_1"), "{}", run.stderr);
+    }
     std::fs::write(&config, &right).unwrap();
     for wrong in [&["--config", "/nope", "status"][..], &["--set", "lambda.address=ftp://x", "status"]] {
         assert_eq!(env.devbox(wrong).code(2).stdout, "");
@@ -164,5 +172,46 @@ fn an_instance_that_can_not_be_read_hides_no_other() {
     assert_eq!(status["not-ours"][0]["status"], "unreadable", "{status}");
     env.set("DEVBOX_LAMBDA_ADDRESS", there);
     env.devbox(["down", "--force"]).ok();
+    cloud.assert_nothing_lives();
+}
+
+/// A disk that nobody can write to keeps nobody from seeing and ending what bills.
+#[test]
+fn a_disk_that_can_not_be_written_keeps_nobody_from_the_end() {
+    let mut cloud = Cloud::without_boxes();
+    let disk = cloud.env.path("home/.local");
+    let _mounted = SmallDisk::mount(&disk, "size=3m");
+    cloud.env.set("DEVBOX_FAILPOINT", "id");
+    cloud.env.devbox(UP).code(128 + 9);
+    cloud.env.set("DEVBOX_FAILPOINT", "");
+    let env = &cloud.env;
+    host("mount", &["-o", "remount,ro", disk.to_str().unwrap()]);
+    assert!(env.devbox(["status"]).ok().stdout.contains("hello"));
+    assert_eq!(env.instances().len(), 1);
+    env.devbox(UP).code(1).says(&["mounted read-only", "mount it writable", "still running"]);
+    assert_eq!(cloud.living().len(), 1);
+    env.devbox(["down", "--force"])
+        .code(1)
+        .says(&["has been ended, only the journal does not know it yet", "mount it writable"]);
+    assert!(cloud.living().is_empty());
+    host("mount", &["-o", "remount,rw", disk.to_str().unwrap()]);
+    env.devbox(["down"]).ok();
+    cloud.assert_nothing_lives();
+}
+
+/// A journal that can't be read at all hides no instance.
+#[test]
+fn a_journal_that_can_not_be_read_hides_no_instance() {
+    let cloud = Cloud::without_boxes();
+    let id = cloud.launch_elsewhere("hello", "devbox", &tags("00000000000000000000000000000001"));
+    let journal = cloud.env.path("home/.local/state/devbox/journal");
+    std::fs::create_dir_all(journal.parent().unwrap()).unwrap();
+    std::fs::write(&journal, "").unwrap();
+    let status = cloud.env.devbox(["status"]).code(1).says(&["the journal's folder can't be read", "hint:"]);
+    assert!(status.stdout.contains(&id), "{}", status.stdout);
+    cloud.env.devbox(["down", "--all", "-y"]).code(1).says(&["the journal's folder can't be read", &id]);
+    cloud.env.devbox(UP).code(1).says(&["the journal's folder can't be read"]);
+    assert_eq!(cloud.living().len(), 1);
+    cloud.env.devbox(["down", "hello", "--force"]).ok();
     cloud.assert_nothing_lives();
 }

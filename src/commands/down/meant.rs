@@ -45,7 +45,7 @@ pub(super) struct Everything {
 /// # Errors
 /// When the journal can't be read at all.
 pub(super) async fn everything(cx: &Context, config: &Config) -> Result<Everything> {
-    let journal = cx.launches()?;
+    let journal = cx.launches();
     let mut ours: Vec<_> = journal.iter().filter(|e| e.is_open()).cloned().collect();
     let (mut strangers, mut asked) = (Vec::new(), Ok(()));
     for provider in cx.providers(config)? {
@@ -72,7 +72,7 @@ fn is_stranger(instance: &Instance, journal: &[Entry]) -> bool {
 /// [`Kind::Usage`] when there is none, it is not ours, or several could be meant; [`Kind::Failed`] when it is only
 /// being asked for.
 pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<Meant> {
-    let journal = cx.launches()?;
+    let journal = cx.launches();
     let working = cx.journal.working()?;
     let at_work = |name: &str| working.iter().find(|w| w.is_of(name)).map(being_brought_up);
     let unknown = match cx.find(args.name.as_deref())? {
@@ -117,7 +117,11 @@ pub(super) async fn meant(cx: &Context, config: &Config, args: &Down) -> Result<
     if instances.iter().any(|(i, _)| i.id.0 == name) {
         instances.retain(|(i, _)| i.id.0 == name);
     } else {
-        instances.retain(|(i, _)| i.ours && i.name.eq_ignore_ascii_case(&name));
+        instances.retain(|(i, _)| i.name.eq_ignore_ascii_case(&name));
+        // What is not ours is meant by its id alone, unless nothing else has the name.
+        if instances.iter().any(|(i, _)| i.ours) {
+            instances.retain(|(i, _)| i.ours);
+        }
     }
     let all: Vec<_> = instances.iter().map(|(i, _)| i.clone()).collect();
     let ours = late(&journal, &all);

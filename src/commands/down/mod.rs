@@ -40,12 +40,7 @@ pub async fn run(cx: &Context, args: &Down) -> Result<()> {
     let meant = match meant(cx, &config, args).await {
         Ok(meant) => meant,
         // What was not found may be where nobody looked.
-        Err(e) => {
-            return Err(match certain {
-                Ok(()) => e,
-                Err(why) => e.hints().iter().fold(why.detail(e.to_string()), |why, hint| why.hint(hint)),
-            });
-        }
+        Err(e) => return Err(e.behind(certain)),
     };
     if let Err(e) = certain {
         cx.ui.events.warn(format!("going on without what is wrong: {e}"));
@@ -66,10 +61,11 @@ async fn end_everything(cx: &Context, config: &Config, args: &Down, certain: Res
     // Asked for right now: there is nothing to end yet.
     entries.retain(|e| e.instance.is_some() || working.iter().all(|w| w.name != e.name));
     let at_work = working.iter().find(|w| entries.iter().all(|e| e.name != w.name));
-    let all_told = asked
-        .map_err(|e| e.hint("what could not be asked may have more that is billed"))
-        .and(certain)
-        .and(at_work.map_or(Ok(()), |w| Err(being_brought_up(w))));
+    let all_told = match asked {
+        Ok(()) => certain,
+        Err(e) => Err(e.hint("what could not be asked may have more that is billed").behind(certain)),
+    };
+    let all_told = all_told.and(at_work.map_or(Ok(()), |w| Err(being_brought_up(w))));
     if entries.is_empty() {
         name_strangers(cx, &strangers);
         all_told?;
@@ -82,10 +78,10 @@ async fn end_everything(cx: &Context, config: &Config, args: &Down, certain: Res
     match cx.ui.confirm(&format!("End {names}?")).await {
         Answer::Yes => {}
         Answer::No => return Err(Error::new(Kind::Failed, "nothing was ended")),
-        Answer::Nobody if args.force => {}
         Answer::Nobody => {
-            return Err(Error::new(Kind::Usage, format!("`--all` would end {names}"))
-                .hint("`devbox down --all -y` does it"));
+            return Err(Error::new(Kind::Usage, format!("`--all` would end {names}")).hint(
+                "`devbox down --all -y` does it; `--force` says what to do with a busy one, and is no answer",
+            ));
         }
     }
     let ended = end_all(cx, config, &entries, args).await;
@@ -98,15 +94,19 @@ fn name_strangers(cx: &Context, strangers: &[Instance]) {
     for instance in strangers {
         let Instance { id, name, status, .. } = instance;
         cx.ui.events.info(format!(
-            "`{}` ({id}, {status}) was launched{} and goes on: `devbox down {id}` ends it",
+            "`{}` ({id}, {status}) was launched{} and goes on: `devbox down {id} --force` ends it, and what it has not synced is lost",
             shown(name),
-            by_whom(instance)
+            by_whom(cx, instance)
         ));
     }
 }
 
-/// ` by another machine, `laptop``, as far as that is known.
-fn by_whom(instance: &Instance) -> String {
+/// ` by another machine (`laptop`)`, as far as that is known.
+fn by_whom(cx: &Context, instance: &Instance) -> String {
+    let damaged = cx.journal.read_in_part().1;
+    if instance.launch.is_some() && damaged.iter().any(|d| d.launch == instance.launch) {
+        return " here, its file in the journal is damaged,".to_owned();
+    }
     match &instance.launched_from {
         Some(from) => format!(" by another machine (`{}`)", shown(from)),
         None => " by another machine".to_owned(),
@@ -134,7 +134,7 @@ async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Resu
     let provider = provider.as_ref();
     let lock = cx.journal.lock(name, "down", &cx.ui.events).await?;
     // Another devbox may have ended it while we waited, or learned its id.
-    let entry = cx.launches()?.into_iter().find(|e| e.launch == wanted.launch);
+    let entry = cx.launches().into_iter().find(|e| e.launch == wanted.launch);
     let entry = match entry {
         Some(entry) if entry.is_open() => entry,
         Some(entry) if !wanted.is_open() => {
@@ -163,6 +163,7 @@ async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Resu
         }
         (Some(instance), _) => {
             rested = rest(cx, config, &entry, instance, args).await?;
+            failpoint::hit("rested");
             terminate(cx, provider, instance).await?;
         }
         (None, Some(instance)) => cx.ui.events.info(format!("`{name}` is {} already", instance.status)),
@@ -255,8 +256,10 @@ async fn end_stranger(cx: &Context, instance: &Instance, provider: &dyn Provider
         return Err(Error::new(Kind::Usage, format!("{id} (`{name}`) is not on the books of this machine"))
             .hint(format!("`devbox down {id}` ends it")));
     }
-    let risk =
-        format!("{id} (`{name}`) was launched{} and can't be brought to rest from here", by_whom(instance));
+    let risk = format!(
+        "{id} (`{name}`) was launched{} and can't be brought to rest from here",
+        by_whom(cx, instance)
+    );
     if args.force {
         cx.ui.events.warn(format!("{risk}: what it has not synced to its volume is lost"));
     } else if !consents_to_loss(cx, args, &risk).await {

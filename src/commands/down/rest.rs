@@ -53,9 +53,13 @@ pub(super) async fn rest(
         cx.ui.events.warn(format!("{risk}; ending it all the same: {e}"));
         return Ok(false);
     }
-    // A box that answers has said what is in the way, and what to do about it.
-    if answers {
-        return Err(e);
+    // A box that answers has said what is in the way, and what to do about it; so has this machine.
+    if answers || e.kind() != Kind::Guest {
+        return Err(e.detail(format!("`{name}` was not ended: nothing was tried")));
+    }
+    if !answers && !entry.reached && entry.ready.is_none() {
+        cx.ui.events.info(format!("`{name}` never took ssh: nobody has worked on it"));
+        return Ok(false);
     }
     // `-y` is no consent to a loss: only an answer to this very question is, or `--force`.
     if !args.yes && cx.ui.can_ask() {

@@ -38,7 +38,10 @@ pub async fn run(cx: &Context, args: &List) -> Result<()> {
     }
     let (config, all_right) = cx.as_far_as_right()?;
     let show = Show { cx, table: args.table, certain: all_right.is_ok() };
-    listed(cx, &config, args.what, &show).await.and(all_right)
+    match listed(cx, &config, args.what, &show).await {
+        Ok(()) => all_right,
+        Err(e) => Err(e.behind(all_right)),
+    }
 }
 
 async fn listed(cx: &Context, config: &Config, what: Listed, show: &Show<'_>) -> Result<()> {

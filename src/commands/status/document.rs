@@ -46,18 +46,52 @@ pub(super) struct Document {
     /// Instances with our tag that the journal of this machine does not have open.
     pub(super) others: Vec<Other>,
     /// Instances without our tag: never touched.
-    pub(super) not_ours: Vec<Instance>,
+    pub(super) not_ours: Vec<Brief>,
     /// Which devbox works on which box right now.
     pub(super) working: Vec<Working>,
     /// Providers that could not be asked: they may have more.
     pub(super) not_asked: Vec<&'static str>,
 }
 
+/// What the provider says of an instance, in the words of a [`Row`].
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Brief {
+    pub(super) name: String,
+    pub(super) status: String,
+    pub(super) instance: String,
+    pub(super) address: Option<String>,
+    pub(super) instance_type: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) volumes: Vec<String>,
+    pub(super) launched: Option<Timestamp>,
+    pub(super) launched_from: Option<String>,
+    pub(super) cents_per_hour: Option<u32>,
+}
+
+impl From<&Instance> for Brief {
+    fn from(i: &Instance) -> Self {
+        Self {
+            name: i.name.clone(),
+            status: i.status.to_string(),
+            instance: i.id.0.clone(),
+            address: i.address.map(|a| a.to_string()),
+            instance_type: i.instance_type.clone(),
+            region: i.region.clone(),
+            volumes: i.volumes.clone(),
+            launched: i.since,
+            launched_from: i.launched_from.clone(),
+            cents_per_hour: i.cents_per_hour,
+        }
+    }
+}
+
 /// A box with our tag that the journal of this machine does not have open: it bills all the same.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Other {
-    pub(super) instance: Instance,
+    #[serde(flatten)]
+    pub(super) brief: Brief,
     /// Whose it is.
     pub(super) whose: Whose,
     pub(super) age_seconds: Option<i64>,
@@ -107,7 +141,7 @@ impl Other {
     pub(super) fn new(instance: &Instance, whose: Whose, now: Timestamp) -> Self {
         let age_seconds = instance.since.map(|since| (now.as_second() - since.as_second()).max(0));
         let cents = age_seconds.zip(instance.cents_per_hour).map(|(age, per_hour)| cents_of(age, per_hour));
-        Self { instance: instance.clone(), whose, age_seconds, cents }
+        Self { brief: instance.into(), whose, age_seconds, cents }
     }
 }
 
@@ -123,8 +157,9 @@ pub(super) fn render(document: &Document, width: usize) -> String {
     cards.extend(document.others.iter().map(card_of_other));
     if !document.not_ours.is_empty() {
         let mut card = Card::new("not ours, never touched");
-        let name = |i: &Instance| if i.name.is_empty() { "no name".to_owned() } else { shown(&i.name) };
-        let instances = document.not_ours.iter().map(|i| format!("{} ({}, {})", i.id, name(i), i.status));
+        let name = |i: &Brief| if i.name.is_empty() { "no name".to_owned() } else { shown(&i.name) };
+        let instances =
+            document.not_ours.iter().map(|i| format!("{} ({}, {})", i.instance, name(i), i.status));
         card.lines(if document.not_ours.len() == 1 { "instance" } else { "instances" }, instances);
         cards.push(card);
     }
@@ -154,23 +189,30 @@ fn card_of(row: &Row, working: Option<&String>) -> Card {
 }
 
 fn card_of_other(other: &Other) -> Card {
-    let Other { instance, whose, age_seconds, cents } = other;
-    let mut card = Card::new(&instance.name);
-    let words = match (whose, &instance.launched_from) {
+    let Other { brief, whose, age_seconds, cents } = other;
+    let mut card = Card::new(&brief.name);
+    let words = match (whose, &brief.launched_from) {
         (Whose::OffTheBooks, _) => "off the books here, and not ended".to_owned(),
         (Whose::GivenUp, _) => "came after its launch was given up here".to_owned(),
         (Whose::Damaged, _) => "launched here, its file in the journal is damaged".to_owned(),
         (Whose::Another, Some(from)) => format!("launched by another machine, `{}`", shown(from)),
         (Whose::Another, None) => "launched by another machine".to_owned(),
     };
-    card.line("state", format!("{}, {words}", instance.status));
-    let place = place_of(instance.instance_type.as_deref(), instance.region.as_deref());
-    card.line("instance", format!("{}{place}", instance.id));
+    card.line("state", format!("{}, {words}", brief.status));
+    let place = place_of(brief.instance_type.as_deref(), brief.region.as_deref());
+    card.line("instance", format!("{}{place}", brief.instance));
     card.maybe("age", age_seconds.map(render_age));
-    card.line("cost", render_cost(*cents, instance.cents_per_hour));
-    card.line("volume", instance.volumes.join(", "));
+    card.line("cost", render_cost(*cents, brief.cents_per_hour));
+    card.line("volume", brief.volumes.join(", "));
     let on_the_books = matches!(whose, Whose::GivenUp | Whose::OffTheBooks);
-    card.line("end it", format!("devbox down {}{}", instance.id, if on_the_books { "" } else { " --force" }));
+    let force = if on_the_books { "" } else { " --force" };
+    card.line(
+        "end it",
+        match brief.instance.as_str() {
+            "" => "in the provider's console: it has no id".to_owned(),
+            id => format!("devbox down {id}{force}"),
+        },
+    );
     card
 }
 
@@ -261,7 +303,7 @@ mod tests {
         let document = Document {
             boxes: vec![row],
             others,
-            not_ours: vec![other("x", None), other("", None)],
+            not_ours: vec![(&other("x", None)).into(), (&other("", None)).into()],
             working,
             not_asked: vec![],
         };

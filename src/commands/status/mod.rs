@@ -60,7 +60,7 @@ impl Asked {
 /// knows has been shown by then.
 pub async fn run(cx: &Context, args: &Status) -> Result<()> {
     let (config, all_right) = cx.as_far_as_right()?;
-    let (journal, damaged) = cx.journal.read_in_part()?;
+    let (journal, damaged) = cx.journal.read_in_part();
     let all_right = all_right.and_then(|()| cx.journal_is_whole());
     let (entries, unknown) = match &args.name {
         None => (journal.iter().filter(|e| e.is_open()).cloned().collect(), None),
@@ -97,7 +97,7 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
         let whose = Whose::new(instance, &journal, &damaged);
         match instance.ours {
             true => others.push(Other::new(instance, whose, Timestamp::now())),
-            false => not_ours.push(instance.clone()),
+            false => not_ours.push(instance.into()),
         }
     }
     let mut working = cx.journal.working()?;
@@ -120,7 +120,10 @@ pub async fn run(cx: &Context, args: &Status) -> Result<()> {
         }
     });
     let found = unknown.filter(|_| nothing).map_or(Ok(()), Err);
-    all_told.and(all_right).and(found)
+    match all_told {
+        Ok(()) => all_right.and(found),
+        Err(e) => Err(e.behind(all_right)),
+    }
 }
 
 /// One launch of the journal. `found` is nothing where the provider could not be asked.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Story;
 use super::choose::Sites;
 use crate::error::{Error, Kind, Result, ignore};
-use crate::events::{Level, Phase, Running};
+use crate::events::{Event, Level, Phase, Running};
 use crate::failpoint;
 use crate::guest::user_data::{self, UserData};
 use crate::journal::Entry;
@@ -227,6 +227,7 @@ impl Story<'_> {
             preset: self.config.box_.preset.clone(),
             account: self.provider.account(&volume),
             login_key: Some(kit.login.private.clone()),
+            reached: false,
             ready: None,
             fingerprint: None,
             rested: false,
@@ -296,10 +297,16 @@ impl Story<'_> {
             return Err(e);
         }
         let instance = launched.keep();
+        let launched_id = instance.id.to_string();
         entry.address = instance.address;
         entry.cents_per_hour = instance.cents_per_hour.or(entry.cents_per_hour);
         self.cx.journal.write(&entry)?;
         failpoint::hit("id");
+        self.cx.ui.events.emit(&Event::Launched {
+            r#box: entry.name.to_string(),
+            instance: launched_id,
+            cents_per_hour: entry.cents_per_hour,
+        });
         Ok(Outcome::Launched(Box::new(entry)))
     }
 

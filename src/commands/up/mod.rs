@@ -134,7 +134,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
 fn typed(cx: &Context, args: &Up) -> String {
     let preset = args.preset.as_ref().map(|preset| format!("--preset {preset}"));
     let words: Vec<_> = ["up".to_owned()].into_iter().chain(args.name.clone()).chain(preset).collect();
-    cx.command(&words.join(" "))
+    cx.again(&words.join(" "))
 }
 
 impl Story<'_> {

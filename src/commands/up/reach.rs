@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::choose::Sites;
@@ -44,7 +45,18 @@ impl Story<'_> {
         let (entry, guest, fresh) = match (&plan.source, sites) {
             (Source::Running { instance, entry }, _) => {
                 let entry = self.adopt(instance, entry)?;
-                self.reach(entry).await?
+                let until = self.boots_until(&entry);
+                match self.reach(entry.clone()).await {
+                    Ok(reached) => reached,
+                    Err(e) if self.is_in_vain(&entry, until) => {
+                        let cost = self.give_up(&entry).await?;
+                        let what = format!("`{}` never took ssh: it was ended{cost}", entry.name);
+                        return Err(Error::new(Kind::Guest, what)
+                            .caused_by(e)
+                            .hint(format!("`{}` launches another", self.typed)));
+                    }
+                    Err(e) => return Err(e),
+                }
             }
             (_, Some(sites)) => {
                 let login = self.login().await?;
@@ -93,33 +105,23 @@ impl Story<'_> {
         loop {
             self.until_let_go(&sites.wish.volumes).await?;
             let entry = self.launch(&sites, login, began).await?;
-            let launched = Instant::now();
+            let until = self.boots_until(&entry);
             let e = match self.reach(entry.clone()).await {
                 Ok(reached) => return Ok(reached),
                 Err(e) => e,
             };
-            let in_vain = launched.elapsed() >= self.config.boot_timeout() && entry.cents_per_hour != Some(0);
-            let Some(why) = self.lost(&entry).await?.or(in_vain.then(|| "did not take ssh".to_owned()))
-            else {
-                return Err(e);
-            };
-            let cost = match entry.cents_until(jiff::Timestamp::now()) {
-                Some(cents) if cents > 0 => format!(" after {}", render_price(cents)),
-                _ => String::new(),
-            };
-            let name = &entry.name;
-            self.cx.ui.events.warn(format!("`{name}` {why} while it booted: ending it{cost}"));
-            if let Some(id) = &entry.instance {
-                self.provider.terminate(id, &self.cx.ui.events).await?;
-                failed.push(format!("{id}{} {why}, ended{cost}", place_of(&entry)));
-            }
-            failpoint::hit("replaced");
-            self.close_ended(&entry)?;
+            let in_vain = self.is_in_vain(&entry, until).then(|| "did not take ssh".to_owned());
+            let Some(why) = self.lost(&entry).await?.or(in_vain) else { return Err(e) };
+            self.cx.ui.events.warn(format!("`{}` {why} while it booted: ending it", entry.name));
+            let cost = self.give_up(&entry).await?;
+            let id = entry.instance.as_ref().map(ToString::to_string).unwrap_or_default();
+            failed.push(format!("{id}{} {why}, ended{cost}", place_of(&entry)));
             if failed.len() >= self.config.box_.boot_attempts as usize {
-                let error = Error::new(
-                    Kind::Provider,
-                    format!("{} boxes failed while they booted, nothing runs", failed.len()),
-                );
+                let what = match failed.len() {
+                    1 => "the box failed while it booted, nothing runs".to_owned(),
+                    many => format!("{many} boxes failed while they booted, nothing runs"),
+                };
+                let error = Error::new(Kind::Provider, what);
                 return Err(error.details(failed).caused_by(e).hint(
                     "try another preset or region, or again later; `box.boot-timeout` gives them longer to take ssh",
                 ));
@@ -128,10 +130,34 @@ impl Story<'_> {
         }
     }
 
-    /// Takes off the books what has been ended.
-    fn close_ended(&self, entry: &Entry) -> Result<()> {
+    /// Until when a box may take to answer. One that never did has that time from its launch, and a minute at least:
+    /// it may have been up for long, and nobody looked.
+    fn boots_until(&self, entry: &Entry) -> Instant {
+        let all = self.config.boot_timeout();
+        if entry.reached || entry.ready.is_some() {
+            return Instant::now() + all;
+        }
+        let age = Duration::try_from(entry.asked.duration_until(Timestamp::now())).unwrap_or_default();
+        Instant::now() + all.saturating_sub(age).max(all.min(Duration::from_secs(60)))
+    }
+
+    /// Whether a box that costs something has had its time to take ssh, and never did.
+    fn is_in_vain(&self, entry: &Entry, until: Instant) -> bool {
+        !entry.reached && entry.ready.is_none() && entry.cents_per_hour != Some(0) && Instant::now() >= until
+    }
+
+    /// Ends a box that nobody has worked on, and takes it off the books. Says what it cost: ` after 0.37 USD`.
+    async fn give_up(&self, entry: &Entry) -> Result<String> {
+        if let Some(id) = &entry.instance {
+            self.provider.terminate(id, &self.cx.ui.events).await?;
+        }
+        failpoint::hit("replaced");
         self.cx.journal.end(entry).map_err(|e| {
             e.detail(format!("`{}` has been ended, only the journal does not know it yet", entry.name))
+        })?;
+        Ok(match entry.cents_until(Timestamp::now()) {
+            Some(cents) if cents > 0 => format!(" after {}", render_price(cents)),
+            _ => String::new(),
         })
     }
 
@@ -176,7 +202,7 @@ impl Story<'_> {
     /// Until ssh answers with the pinned host key; then with true. An open connection is nearly as good: false.
     async fn reach(&self, entry: Entry) -> Result<(Entry, Guest, bool)> {
         let began = Instant::now();
-        let patience = self.config.boot_timeout();
+        let patience = self.boots_until(&entry).saturating_duration_since(began);
         if entry.address.is_some() {
             let guest = self.cx.guest(&entry, &self.config).await?;
             if guest.is_connected().await {
@@ -189,10 +215,18 @@ impl Story<'_> {
         let address = entry.address.map(|a| a.to_string()).unwrap_or_default();
         phase.doing(format!("waiting for ssh at {address}"));
         let key_grace = if entry.ready.is_some() { Duration::ZERO } else { KEY_GRACE };
-        let still_there = || still_there(self.provider.as_ref(), &entry);
+        let still_there = || self.still_there(&entry);
         let refused = |why: &str| phase.doing(format!("waiting for ssh at {address}: {why}"));
         let left = patience.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
         guest.wait_for_ssh(left, key_grace, self.provider.pace(), still_there, refused).await?;
+        let entry = match entry.reached {
+            true => entry,
+            false => {
+                let entry = Entry { reached: true, ..entry };
+                self.cx.journal.write(&entry)?;
+                entry
+            }
+        };
         phase.done(address.clone());
         Ok((entry, guest, true))
     }
@@ -206,24 +240,47 @@ impl Story<'_> {
     ) -> Result<Entry> {
         let Some(id) = entry.instance.clone().filter(|_| entry.address.is_none()) else { return Ok(entry) };
         let began = Instant::now();
+        let mut trouble = None;
         while began.elapsed() < patience {
-            still_there(self.provider.as_ref(), &entry).await?;
-            let instance = self.provider.describe(&id).await?;
-            if let Some(address) = instance.as_ref().and_then(|i| i.address) {
-                let entry = Entry { address: Some(address), ..entry };
-                failpoint::hit("address");
-                self.cx.journal.write(&entry)?;
-                return Ok(entry);
+            // It boots on while nobody can be asked.
+            match self.provider.describe(&id).await {
+                Ok(Some(instance)) if !is_lost(&instance, &entry) && !instance.status.is_ending() => {
+                    if let Some(address) = instance.address {
+                        let entry = Entry { address: Some(address), ..entry };
+                        failpoint::hit("address");
+                        self.cx.journal.write(&entry)?;
+                        return Ok(entry);
+                    }
+                    trouble = None;
+                    phase.doing(format!("{id} is {}, it has no address yet", instance.status));
+                }
+                Ok(_) => self.still_there(&entry).await?,
+                Err(e) => {
+                    phase.doing(e.to_string());
+                    trouble = Some(e);
+                }
             }
-            let status = instance.map_or_else(|| "gone".to_owned(), |i| i.status.to_string());
-            phase.doing(format!("{id} is {status}, it has no address yet"));
             tokio::time::sleep(self.provider.pace()).await;
         }
-        Err(Error::new(
-            Kind::Guest,
-            format!("`{}` ({id}) has no address after {} s", entry.name, patience.as_secs()),
-        )
-        .hint("`devbox up` goes on waiting; `box.boot-timeout` gives it longer"))
+        Err(trouble.unwrap_or_else(|| {
+            Error::new(
+                Kind::Guest,
+                format!("`{}` ({id}) has no address after {} s", entry.name, patience.as_secs()),
+            )
+            .hint("`devbox up` goes on waiting; `box.boot-timeout` gives it longer")
+        }))
+    }
+
+    /// The instance may not have died meanwhile. Trouble with asking ends no boot: what is paid for boots on, and ssh
+    /// may answer all the same.
+    async fn still_there(&self, entry: &Entry) -> Result<()> {
+        match still_there(self.provider.as_ref(), entry).await {
+            Err(e) if e.kind() == Kind::Provider => {
+                self.cx.ui.events.detail(e.to_string());
+                Ok(())
+            }
+            known => known,
+        }
     }
 
     /// Until the box has volume, store, home and Nix. A box that has been ready before is asked

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::Story;
 use crate::commands::Context;
 use crate::commands::whereabouts::{died, is_elsewhere};
-use crate::error::{Error, Result};
+use crate::config::project::Project;
+use crate::error::{Error, Kind, Result};
 use crate::events::Level;
 use crate::journal::Entry;
 use crate::names::BoxName;
@@ -103,8 +104,16 @@ pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
                     format!("`{name}` may be running ({cost}): its launch was asked for and not answered")
                 }
             };
-            let (up, down) = (cx.command(&format!("up {name}")), cx.command(&format!("down {name}")));
-            error.hint(format!("{what}: `{up}` continues, `{down}` ends it"))
+            // Of another project these options say nothing.
+            let (up, down) = match Project::find(&cx.dir).is_ok_and(|p| p.root == entry.root) {
+                true => (cx.again(&format!("up {name}")), cx.command(&format!("down {name}"))),
+                false => (format!("devbox up {name}"), format!("devbox down {name}")),
+            };
+            match error.kind() {
+                // What was asked for can't be.
+                Kind::Usage => error.hint(format!("{what}: `{down}` ends it")),
+                _ => error.hint(format!("{what}: `{up}` continues, `{down}` ends it")),
+            }
         }
         Ok(None) => error,
         Err(unreadable) => error.hint(format!("{unreadable}: `devbox status` shows what runs")),

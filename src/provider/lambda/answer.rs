@@ -12,6 +12,8 @@ use crate::names::shown;
 pub(super) const NO_CAPACITY: &str = "instance-operations/launch/insufficient-capacity";
 /// The code for ids that the API does not know.
 pub(super) const NO_SUCH_OBJECT: &str = "global/object-does-not-exist";
+/// The code for a key that is none.
+pub(super) const INVALID_KEY: &str = "global/invalid-api-key";
 /// The code for a name that is taken.
 pub(super) const DUPLICATE: &str = "global/duplicate";
 
@@ -70,6 +72,8 @@ pub(super) struct Refusal {
     pub(super) suggestion: Option<String>,
     /// When to come back, where it says so.
     pub(super) retry_after: Option<Duration>,
+    /// Where the key came from that was refused.
+    pub(super) key_from: Option<String>,
     /// Whether it may well be no answer of the API at all.
     pub(super) foreign: bool,
 }
@@ -130,11 +134,15 @@ impl Failure {
             }
             Self::Refused(refusal) => {
                 let hint = match refusal.code.as_str() {
-                    "global/invalid-api-key" => Some(
-                        "the key comes from `LAMBDA_API_KEY`, `lambda.api-key-file` or `lambda.api-key-command`",
-                    ),
-                    _ if refusal.is_transient() => Some("try again later"),
-                    _ if refusal.foreign => Some(ADDRESS),
+                    INVALID_KEY => Some(match &refusal.key_from {
+                        Some(from) => format!("the key came from {from}"),
+                        None => "a key for Lambda Cloud is made in its console, under API keys".to_owned(),
+                    }),
+                    _ if refusal.is_transient() => Some(match refusal.retry_after {
+                        Some(after) => format!("try again in {} s", after.as_secs()),
+                        None => "try again later".to_owned(),
+                    }),
+                    _ if refusal.foreign => Some(ADDRESS.to_owned()),
                     _ => None,
                 };
                 let error = refusal.suggestion.iter().fold(error, |error, s| error.hint(s.clone()));
@@ -186,6 +194,7 @@ pub(super) fn parse_answer(status: u16, retry_after: Option<&str>, body: &[u8]) 
             status,
             code: tame(&error.code),
             message: tame(&error.message),
+            key_from: None,
             suggestion: error.suggestion.map(|s| tame(&s)).filter(|s| !s.is_empty()),
             retry_after,
             foreign: false,
@@ -193,7 +202,15 @@ pub(super) fn parse_answer(status: u16, retry_after: Option<&str>, body: &[u8]) 
         Err(_) => {
             let text = shown(&tame(&String::from_utf8_lossy(body)));
             let foreign = true;
-            Refusal { status, code: String::new(), message: text, suggestion: None, retry_after, foreign }
+            Refusal {
+                status,
+                code: String::new(),
+                message: text,
+                suggestion: None,
+                retry_after,
+                key_from: None,
+                foreign,
+            }
         }
     }))
 }

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::answer::{Failure, How, Lost, NO_SUCH_OBJECT, Refusal, parse_answer, parse_page};
+use super::answer::{Failure, How, INVALID_KEY, Lost, NO_SUCH_OBJECT, Refusal, parse_answer, parse_page};
 use super::key::{self, KeySource};
 use super::limiter::Limiter;
 use super::retry::{Safety, plan_retry};
@@ -127,7 +127,7 @@ impl Client {
     /// Asks, again where that is safe and may help. Returns the envelope with its `data`.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Value, Trouble> {
         // First, since a command that gets it may wait for a person.
-        let key = self.key.get_or_try_init(|| self.source.find()).await.map_err(Trouble::Ours)?;
+        let key = self.key.get_or_try_init(|| self.source.find(&self.events)).await.map_err(Trouble::Ours)?;
         let key = key::header(key).map_err(Trouble::Ours)?;
         let (mut tries, mut waited) = (0, Duration::ZERO);
         loop {
@@ -150,7 +150,13 @@ impl Client {
             let Some(pause) =
                 plan_retry(tries, &failure, ask.safety, self.limiter.request.max(SHORTEST), fastrand::f64())
             else {
-                return Err(failure.into());
+                return Err(match failure {
+                    Failure::Refused(refusal) if refusal.code == INVALID_KEY => {
+                        Failure::Refused(Refusal { key_from: Some(self.source.origin()), ..refusal })
+                    }
+                    other => other,
+                }
+                .into());
             };
             self.events.detail(format!(
                 "Lambda: {} {}: {}; again in {:.1} s",

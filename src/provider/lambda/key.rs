@@ -8,10 +8,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::env;
 use crate::error::{Error, Kind, OrFail, Result, tick};
+use crate::events::Events;
 use crate::process::Cmd;
 
 /// A command that asks for a passphrase waits for a person.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// When to say that it is waited for.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// Where the key may come from, the nearest first: the variable, the file, the command.
 #[derive(Clone, Debug, Default)]
@@ -28,11 +31,20 @@ impl KeySource {
         env::get(env::LAMBDA_API_KEY).is_some() || self.file.is_some() || self.command.is_some()
     }
 
+    /// Where the key comes from, for a person.
+    pub(super) fn origin(&self) -> String {
+        match (env::get(env::LAMBDA_API_KEY), &self.file) {
+            (Some(_), _) => "`LAMBDA_API_KEY`".to_owned(),
+            (None, Some(file)) => format!("{}, the `lambda.api-key-file`", tick(file)),
+            (None, None) => "`lambda.api-key-command`".to_owned(),
+        }
+    }
+
     /// Gets the key.
     ///
     /// # Errors
     /// [`Kind::Usage`] when nothing says where it is, or what it says does not hold.
-    pub(super) async fn find(&self) -> Result<SecretString> {
+    pub(super) async fn find(&self, events: &Events) -> Result<SecretString> {
         if let Some(text) = env::get(env::LAMBDA_API_KEY) {
             let text = text.into_string().map_err(|_| refused("`LAMBDA_API_KEY`", "is no text"))?;
             return parse_key(&text, "`LAMBDA_API_KEY`");
@@ -46,10 +58,21 @@ impl KeySource {
                 .hint("or set `lambda.api-key-file` or `lambda.api-key-command` in `~/.config/devbox/config.toml`"));
         };
         // Its output is the key: never shown, not even when it fails.
-        let output = Cmd::new("sh").args(["-c", command]).deadline(PATIENCE).run().await?;
+        let running = Cmd::new("sh").args(["-c", command]).deadline(PATIENCE);
+        let running = running.run();
+        tokio::pin!(running);
+        let output = match tokio::time::timeout(SLOW, &mut running).await {
+            Ok(output) => output?,
+            Err(_) => {
+                events.info("waiting for `lambda.api-key-command` to print the key");
+                running.await?
+            }
+        };
         if !output.status.success() {
-            return Err(refused("`lambda.api-key-command`", &format!("failed ({})", output.status))
-                .details(output.last_error_lines(5)));
+            let what = format!("`lambda.api-key-command` failed ({})", output.status);
+            return Err(Error::new(Kind::Usage, what)
+                .details(output.last_error_lines(5))
+                .hint("run it by hand: it must print the key, and nothing else"));
         }
         parse_key(&output.text(), "what `lambda.api-key-command` prints")
     }

@@ -1,6 +1,7 @@
 //! One pace for all devbox processes of a user: the API takes a request a second, and a launch every
 //! twelve (lambda-cloud.md). A small file, held by a lock for microseconds, says when the next may go.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::error::{Error, Kind, OrFail, Result, tick};
-use crate::paths::make_private;
+use crate::error::{OrFail, Result, tick};
+use crate::paths::{cant, make_private};
 
 /// No turn is further away than this: a file that says so is wrong, by a clock that was set.
 const FURTHEST: i64 = 15 * 60 * 1000;
@@ -22,6 +23,8 @@ pub(super) struct Limiter {
     /// Between two requests.
     pub(super) request: Duration,
     launch: Duration,
+    /// The turns as this process knows them, for where the file can't be written.
+    own: Cell<Turns>,
 }
 
 /// When the next request, and the next launch, may go, in milliseconds since 1970.
@@ -63,7 +66,7 @@ fn millis(span: Duration) -> i64 {
 impl Limiter {
     /// Paces kept in `file`.
     pub(super) fn new(file: PathBuf, request: Duration, launch: Duration) -> Self {
-        Self { file, request, launch }
+        Self { file, request, launch, own: Cell::default() }
     }
 
     /// Waits for the turn of a request, or of a launch.
@@ -94,15 +97,15 @@ impl Limiter {
 
     fn change(&self, change: impl FnOnce(Turns) -> Turns) -> Result<()> {
         let what = || format!("can't keep the pace of requests in {}", tick(&self.file));
-        let folder = self.file.parent().ok_or_else(|| Error::new(Kind::Failed, what()))?;
-        make_private(folder)?;
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&self.file)
-            .or_fail(what)?;
+        let mut file = match self.open() {
+            Ok(file) => file,
+            // Who sees what bills, and ends it, needs no disk: then the pace is that of this process alone.
+            Err(e) if e.is_of_an_unwritable_disk() => {
+                self.own.set(change(self.own.get()));
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
         // Held for as long as it takes to write a line, so waiting for it is no wait.
         flock(&file, FlockOperation::LockExclusive).or_fail(what)?;
         let mut text = String::new();
@@ -111,9 +114,20 @@ impl Limiter {
             text.clear();
         }
         let Turns { request, launch } = change(Turns::parse(&text));
-        file.set_len(0).or_fail(what)?;
-        file.rewind().or_fail(what)?;
-        file.write_all(format!("{request} {launch}\n").as_bytes()).or_fail(what)
+        self.own.set(Turns { request, launch });
+        let written = file.set_len(0).and_then(|()| file.rewind());
+        let written = written.and_then(|()| file.write_all(format!("{request} {launch}\n").as_bytes()));
+        match written.map_err(|e| cant("write", &self.file, e)) {
+            Err(e) if !e.is_of_an_unwritable_disk() => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&self) -> Result<File> {
+        let folder = self.file.parent().unwrap_or(&self.file);
+        make_private(folder)?;
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&self.file);
+        file.map_err(|e| cant("write", &self.file, e))
     }
 }
 

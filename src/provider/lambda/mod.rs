@@ -180,7 +180,11 @@ impl Provider for LambdaProvider {
     }
 
     async fn check(&self) -> Result<()> {
-        if self.config.key.is_set() { Ok(()) } else { self.config.key.find().await.map(drop) }
+        if self.config.key.is_set() {
+            Ok(())
+        } else {
+            self.config.key.find(&Events::silent()).await.map(drop)
+        }
     }
 
     async fn list(&self) -> Result<Vec<Instance>> {

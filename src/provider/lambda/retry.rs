@@ -64,6 +64,7 @@ mod tests {
             code: String::new(),
             message: String::new(),
             suggestion: None,
+            key_from: None,
             retry_after,
             foreign: false,
         })
