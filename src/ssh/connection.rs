@@ -147,7 +147,7 @@ impl Guest {
                     "nothing answers at port 22 of `{}` ({}) after {} s",
                     self.name,
                     self.address,
-                    patience.as_secs()
+                    patience.as_secs_f64().round()
                 ),
             ),
         })

@@ -215,3 +215,21 @@ fn a_journal_that_can_not_be_read_hides_no_instance() {
     cloud.env.devbox(["down", "hello", "--force"]).ok();
     cloud.assert_nothing_lives();
 }
+
+/// A box is that of the project it was launched for.
+#[test]
+fn the_box_of_another_project_is_left_alone() {
+    let mut cloud = Cloud::without_boxes();
+    cloud.env.set("DEVBOX_FAILPOINT", "id");
+    cloud.env.devbox(["up", "-y", "--preset", "gh200", "shared"]).code(128 + 9);
+    cloud.env.set("DEVBOX_FAILPOINT", "");
+    let up = ["up", "-y", "--preset", "gh200", "shared", "--set", "name=other"];
+    cloud
+        .env
+        .devbox(up)
+        .code(2)
+        .says(&["`shared` is up, and is the box of the project `hello`", "OTHER-NAME"]);
+    assert_eq!(cloud.living().len(), 1);
+    cloud.env.devbox(["down", "shared"]).ok();
+    cloud.assert_nothing_lives();
+}

@@ -148,11 +148,9 @@ fn an_instance_that_comes_later_still_is_seen_and_ended() {
     assert_eq!(others()[0]["whose"], "given-up");
     assert!(cloud.env.devbox(["status"]).ok().stdout.contains("came after its launch was given up here"));
     assert_eq!(cloud.living().len(), 2);
-    cloud.env.devbox(UP).code(5).says(&[
-        "is of no use to it: ending it",
-        "`hello` never took ssh: it was ended after 0.",
-        "--preset gh200` launches another",
-    ]);
+    cloud.env.set("DEVBOX_BOX_BOOT_ATTEMPTS", "1");
+    let up = cloud.env.devbox(UP).code(4);
+    up.says(&["is of no use to it: ending it", "`hello` did not take ssh", "the box failed while it booted"]);
     cloud.assert_nothing_lives();
 }
 
@@ -329,6 +327,18 @@ fn a_box_that_never_takes_ssh_is_ended() {
         "ended after 0.",
     ]);
     assert_eq!(cloud.sim.instances().len(), 2);
+    cloud.assert_nothing_lives();
+}
+
+/// A box that this `up` did not launch itself, but one that was killed, is ended and replaced all the same.
+#[test]
+fn a_box_that_is_continued_and_fails_is_replaced() {
+    let mut cloud = Cloud::with_boxes();
+    cloud.sim.edit(|s| s.launches = vec![Launch::new(Outcome::Unhealthy).after(1.0)]);
+    up_and_away(&mut cloud);
+    cloud.env.devbox(UP).ok().says(&["died (unhealthy) while it booted: ending it"]);
+    assert_eq!((cloud.living().len(), cloud.sim.instances().len()), (1, 2));
+    cloud.env.devbox(["down"]).ok();
     cloud.assert_nothing_lives();
 }
 

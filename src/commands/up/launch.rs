@@ -58,6 +58,7 @@ impl Story<'_> {
                         self.say("bringing it up");
                         let id = entry.instance.as_ref().map(ToString::to_string).unwrap_or_default();
                         phase.done(launched_words(&id, place, sites));
+                        self.cx.ui.events.detail(format!("its id is {id}"));
                         return Ok(*entry);
                     }
                     Outcome::NoCapacity(why) => {
@@ -91,11 +92,8 @@ impl Story<'_> {
                 return Err(self.no_capacity(sites, &offers, began, last));
             }
             aloud = false;
-            let waiting = match price_range(&sites.placements.all) {
-                Some(price) => format!("{price}; {last}"),
-                None => last.clone(),
-            };
-            self.pause(&phase, self.pauses().after(round).min(left), &waiting, began).await;
+            let what = wanted_words(&sites.placements.all);
+            self.pause(&phase, self.pauses().after(round).min(left), &what, &last, began).await;
             // Trouble at Lambda is one more reason to wait; what is final, the next launch says.
             offers = self.provider.offers().await.unwrap_or_else(|e| {
                 last = e.to_string();
@@ -111,14 +109,21 @@ impl Story<'_> {
         Pauses { first: capacity.first_pause, factor: capacity.factor(), longest: capacity.longest_pause }
     }
 
-    /// Waits, counting down.
-    pub(super) async fn pause(&self, phase: &Running, pause: Duration, last: &str, began: Instant) {
+    /// Waits, counting down. What is waited for comes first, for what comes last may have no room.
+    pub(super) async fn pause(
+        &self,
+        phase: &Running,
+        pause: Duration,
+        what: &str,
+        last: &str,
+        began: Instant,
+    ) {
         let since = jiff::Zoned::now() - began.elapsed();
-        self.say(&format!("waiting for capacity since {}, {last}", since.strftime("%H:%M")));
+        self.say(&format!("waiting for capacity since {}, {what}: {last}", since.strftime("%H:%M")));
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             phase.doing(format!(
-                "waited {}, again in {} s: {last}",
+                "{what}; waited {}, again in {} s: {last}",
                 render_seconds(began.elapsed().as_secs_f64()),
                 left.as_secs() + 1
             ));
@@ -327,5 +332,13 @@ fn launched_words(id: &str, place: &Placement, sites: &Sites) -> String {
         false => String::new(),
     };
     let price = render_hourly(Some(place.cents_per_hour));
-    format!("{id}, {} in {}{volume}, {price}", place.instance_type, place.region)
+    format!("{} in {}{volume}, {price}", place.instance_type, place.region)
+}
+
+/// `gpu_1x_gh200 in us-east-3, 1.49 USD an hour`: the first of what would do, and how many more.
+fn wanted_words(all: &[Placement]) -> String {
+    let first = all.first().map(|p| format!("{} in {}", p.instance_type, p.region)).unwrap_or_default();
+    let more = if all.len() > 1 { format!(" or {} more", all.len() - 1) } else { String::new() };
+    let price = price_range(all).map(|price| format!(", {price}")).unwrap_or_default();
+    format!("{first}{more}{price}")
 }

@@ -30,6 +30,7 @@ use crate::nix::{self, Environment};
 use crate::plan::show::{plan_document, render_plan};
 use crate::plan::up::Source;
 use crate::plan::{UpPlan, Wanted, plan_up};
+use crate::process::shell_quote;
 use crate::provider::Provider;
 use crate::ssh::Guest;
 use crate::ssh::keys::{self, SigningKey};
@@ -81,6 +82,9 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
         false => Some(cx.journal.lock(&name, "up", &cx.ui.events).await?),
     };
     let runs = cx.journal.of_box(&name)?;
+    if let Some(entry) = runs.as_ref().filter(|e| config.name.as_ref() != Some(&e.project)) {
+        return Err(refuse_another_project(entry));
+    }
     let (provider, wanted) = match &runs {
         // A box that runs is where it is, unless somebody says where it should be.
         Some(entry) if !chosen => {
@@ -128,6 +132,15 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
         return told;
     }
     told.map_err(|e| still_running(cx, &name, e))
+}
+
+/// A box has the environment of the project that it was launched for.
+fn refuse_another_project(entry: &Entry) -> Error {
+    let Entry { name, project, root, .. } = entry;
+    let root = shell_quote(&root.display().to_string());
+    Error::new(Kind::Usage, format!("`{name}` is up, and is the box of the project `{project}`")).hint(
+        format!("`devbox -C {root} up {name}` continues it; `devbox up OTHER-NAME` brings up another box"),
+    )
 }
 
 /// The command again, without the options that say neither which box nor whom to ask.

@@ -48,14 +48,7 @@ impl Story<'_> {
                 let until = self.boots_until(&entry);
                 match self.reach(entry.clone()).await {
                     Ok(reached) => reached,
-                    Err(e) if self.is_in_vain(&entry, until) => {
-                        let cost = self.give_up(&entry).await?;
-                        let what = format!("`{}` never took ssh: it was ended{cost}", entry.name);
-                        return Err(Error::new(Kind::Guest, what)
-                            .caused_by(e)
-                            .hint(format!("`{}` launches another", self.typed)));
-                    }
-                    Err(e) => return Err(e),
+                    Err(e) => self.instead_of(&entry, until, e).await?,
                 }
             }
             (_, Some(sites)) => {
@@ -92,6 +85,34 @@ impl Story<'_> {
         Ok(entry)
     }
 
+    /// Another box in place of one that ran already and will never be a box: what a new one gets.
+    async fn instead_of(&self, entry: &Entry, until: Instant, e: Error) -> Result<(Entry, Guest, bool)> {
+        let Some(why) = self.never_a_box(entry, until).await else { return Err(e) };
+        let cost = self.give_up(entry, &why).await?;
+        let plan = self.decide().await?;
+        let sites = self.agreed(self.sites(&plan).await?).await?;
+        // What is being built is for the system of the one that was ended.
+        if sites.placements.system != entry.system {
+            return Err(Error::new(Kind::Guest, format!("`{}` {why}: it was ended{cost}", entry.name))
+                .caused_by(e)
+                .hint(format!("`{}` launches another", self.typed)));
+        }
+        let login = self.login().await?;
+        self.new_box(&sites, &login).await
+    }
+
+    /// Why a box that has not been ready yet will never be one; nothing while it may, or where nobody can tell.
+    async fn never_a_box(&self, entry: &Entry, until: Instant) -> Option<String> {
+        let in_vain = || self.is_in_vain(entry, until).then(|| "did not take ssh".to_owned());
+        match self.lost(entry).await {
+            Ok(why) => why.filter(|_| entry.ready.is_none()).or_else(in_vain),
+            Err(unknown) => {
+                self.cx.ui.events.detail(unknown.to_string());
+                None
+            }
+        }
+    }
+
     /// Launches until a box takes ssh. One that the provider gives up while it boots, or that never takes ssh, is ended
     /// and replaced, a few times: it would be billed and never answer. One that costs nothing is left for a look.
     async fn new_box(
@@ -110,10 +131,8 @@ impl Story<'_> {
                 Ok(reached) => return Ok(reached),
                 Err(e) => e,
             };
-            let in_vain = self.is_in_vain(&entry, until).then(|| "did not take ssh".to_owned());
-            let Some(why) = self.lost(&entry).await?.or(in_vain) else { return Err(e) };
-            self.cx.ui.events.warn(format!("`{}` {why} while it booted: ending it", entry.name));
-            let cost = self.give_up(&entry).await?;
+            let Some(why) = self.never_a_box(&entry, until).await else { return Err(e) };
+            let cost = self.give_up(&entry, &why).await?;
             let id = entry.instance.as_ref().map(ToString::to_string).unwrap_or_default();
             failed.push(format!("{id}{} {why}, ended{cost}", place_of(&entry)));
             if failed.len() >= self.config.box_.boot_attempts as usize {
@@ -147,7 +166,12 @@ impl Story<'_> {
     }
 
     /// Ends a box that nobody has worked on, and takes it off the books. Says what it cost: ` after 0.37 USD`.
-    async fn give_up(&self, entry: &Entry) -> Result<String> {
+    async fn give_up(&self, entry: &Entry, why: &str) -> Result<String> {
+        let cost = match entry.cents_until(Timestamp::now()) {
+            Some(cents) if cents > 0 => format!(" after {}", render_price(cents)),
+            _ => String::new(),
+        };
+        self.cx.ui.events.warn(format!("`{}` {why} while it booted: ending it{cost}", entry.name));
         if let Some(id) = &entry.instance {
             self.provider.terminate(id, &self.cx.ui.events).await?;
         }
@@ -155,10 +179,7 @@ impl Story<'_> {
         self.cx.journal.end(entry).map_err(|e| {
             e.detail(format!("`{}` has been ended, only the journal does not know it yet", entry.name))
         })?;
-        Ok(match entry.cents_until(Timestamp::now()) {
-            Some(cents) if cents > 0 => format!(" after {}", render_price(cents)),
-            _ => String::new(),
-        })
+        Ok(cost)
     }
 
     /// Ends what comes of launches that were given up: such a box would be billed, and may hold the volume that ours

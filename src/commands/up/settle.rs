@@ -33,7 +33,7 @@ impl Story<'_> {
                 self.say_waiting(&format!("{nowhere}, so the volume can't be made yet"));
             }
             let phase = phase.get_or_insert_with(|| self.cx.ui.events.phase(Phase::Market));
-            self.pause(phase, self.pauses().after(round).min(left), &nowhere, began).await;
+            self.pause(phase, self.pauses().after(round).min(left), &what, "free nowhere", began).await;
             match self.provider.offers().await {
                 Ok(offers) => sites.market.offers = offers,
                 Err(e) => self.cx.ui.events.detail(e.to_string()),
