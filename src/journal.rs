@@ -201,15 +201,7 @@ impl Journal {
         let path = self.locks.join(format!("{name}.lock"));
         let what = || format!("can't lock {}", tick(&path));
         let holder = format!("`devbox {verb}` (process {})", std::process::id());
-        let file = match self.open_lock(&path) {
-            Ok(file) => file,
-            // Where nothing can be written down nobody launches anything; what is there can be ended all the same.
-            Err(e) if e.is_of_an_unwritable_disk() => {
-                events.warn(format!("going on without a lock: {e}"));
-                return Ok(Lock { _file: None, path, holder });
-            }
-            Err(e) => return Err(e),
-        };
+        let file = self.open_lock(&path)?;
         let began = Instant::now();
         let mut said = false;
         let mut tries = 0;
@@ -236,9 +228,24 @@ impl Journal {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let lock = Lock { _file: Some(file), path, holder };
+        let lock = Lock { _file: file, path, holder };
         lock.write(&lock.holder);
         Ok(lock)
+    }
+
+    /// The same for who ends a box: where nothing can be written down nobody launches anything, and what is there can
+    /// be ended all the same.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub async fn lock_or_go_on(&self, name: &BoxName, verb: &str, events: &Events) -> Result<Option<Lock>> {
+        match self.lock(name, verb, events).await {
+            Err(e) if e.is_of_an_unwritable_disk() => {
+                events.warn(format!("going on without a lock: {e}"));
+                Ok(None)
+            }
+            locked => locked.map(Some),
+        }
     }
 
     fn open_lock(&self, path: &Path) -> Result<File> {
@@ -301,7 +308,7 @@ impl Working {
 #[derive(Debug)]
 #[must_use]
 pub struct Lock {
-    _file: Option<File>,
+    _file: File,
     path: PathBuf,
     holder: String,
 }

@@ -132,7 +132,7 @@ async fn end(cx: &Context, config: &Config, wanted: &Entry, args: &Down) -> Resu
     let name = &wanted.name;
     let provider = cx.provider_named(&wanted.provider, config)?;
     let provider = provider.as_ref();
-    let lock = cx.journal.lock(name, "down", &cx.ui.events).await?;
+    let lock = cx.journal.lock_or_go_on(name, "down", &cx.ui.events).await?;
     // Another devbox may have ended it while we waited, or learned its id.
     let entry = cx.launches().into_iter().find(|e| e.launch == wanted.launch);
     let entry = match entry {

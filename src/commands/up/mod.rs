@@ -79,7 +79,10 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
     nix::version::installed().await?;
     let lock = match args.dry_run {
         true => None,
-        false => Some(cx.journal.lock(&name, "up", &cx.ui.events).await?),
+        false => {
+            let lock = cx.journal.lock(&name, "up", &cx.ui.events).await;
+            Some(lock.map_err(|e| still_running(cx, &name, e))?)
+        }
     };
     let runs = cx.journal.of_box(&name)?;
     if let Some(entry) = runs.as_ref().filter(|e| config.name.as_ref() != Some(&e.project)) {
