@@ -164,6 +164,25 @@ fn a_box_that_refuses_ssh() {
     env.assert_nothing_runs();
 }
 
+/// Steps come and go while others put them together: no script falls over that, for one that does would leave the
+/// store mounted.
+#[test]
+fn steps_that_go_meanwhile_make_nobody_fall() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    let script = "STEP=9-test
+        . /usr/local/lib/devbox/lib.sh
+        until [[ -e $run/enough ]]; do echo {} >$run/steps/8-x.json; rm -f $run/steps/8-x.json; done &
+        for n in $(seq 300); do publish; done
+        : >$run/enough
+        wait
+        publish";
+    env.devbox(["ssh", "--plain", "--", &format!("cd /; sudo bash -c '{script}'")]).ok();
+    assert_eq!(env.status()["state"], "ready");
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
 /// A script on the box that falls over without a word: `up` says so at once, with the evidence.
 #[test]
 fn a_set_up_that_falls_over_is_not_waited_for() {

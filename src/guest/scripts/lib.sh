@@ -54,13 +54,13 @@ withdraw() {
 publish() {
   (
     flock 8
-    local sep='' file
+    local sep='' file text
     {
       printf '{"steps":['
       for file in "$run"/steps/*.json; do
-        [[ -e $file ]] || continue
-        printf '%s' "$sep"
-        cat "$file"
+        # One that is withdrawn meanwhile is none, and no reason to fall over.
+        text=$(cat "$file" 2>"$run/status.err") || continue
+        printf '%s%s' "$sep" "$text"
         sep=,
       done
       printf ']}\n'

@@ -9,8 +9,11 @@ last='' round=0 again=${2-}
 # A unit is on its way up or down.
 busy() { systemctl show --property=ActiveState --value 'devbox-*.service' | grep -q activating; }
 failed() { systemctl is-failed --quiet 'devbox-*.service'; }
-# It was up once, and somebody has stopped it.
-stopped() { [[ -n $now && $(systemctl is-active devbox.target) == inactive ]]; }
+# It was up once, and somebody has stopped it: on its way up it is inactive too, and has a job.
+stopped() {
+  [[ -n $now && -z $(systemctl list-jobs --no-legend 'devbox*') ]] &&
+    [[ $(systemctl is-active devbox.target) == inactive ]]
+}
 
 while ((SECONDS < $1)); do
   now=''
@@ -19,8 +22,9 @@ while ((SECONDS < $1)); do
     # What was given up or stopped is tried once more, for what hindered it may be gone by now; so is an attempt
     # that was under way when we came, once it is over.
     again=''
-    sudo rm -f /run/devbox/status.json
     sudo find /run/devbox/steps -name '*.json' -exec grep -q '"state":"failed"' {} \; -delete
+    # Never just removed: where all is up by now nobody writes it again.
+    sudo bash -c '. /usr/local/lib/devbox/lib.sh && publish'
     sudo systemctl reset-failed 'devbox-*.service'
     sudo systemctl start --no-block devbox.target
   elif [[ -n $now && ! ($again == again && $now == *'"state":"failed"'*) ]]; then
