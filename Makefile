@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nix test-sim lint bench deps format clippy shellcheck licences
+.PHONY: help demo test test-nix test-sim test-vm lint bench deps format clippy shellcheck licences
 
 scripts = $$(find src scripts tests examples benches -name "*.sh"; echo .ci/run)
 
@@ -26,6 +26,9 @@ test-nix: deps ## The story with newer versions of Nix, and the same fingerprint
 # Not part of `test`: it needs the API's document and a package of PyPI.
 test-sim: ## Test the simulator of Lambda Cloud with schemathesis (opt-in; minutes)
 	scripts/test-sim.sh
+
+test-vm: deps ## Crashes of QEMU guests on a real NFS server (opt-in; needs root, x86_64; half an hour)
+	scripts/test-vm.sh
 
 bench: deps ## Measure what the user waits for (needs root)
 	cargo build --release --locked

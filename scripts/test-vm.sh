@@ -46,6 +46,10 @@ failed=$(sed -nE 's/^test result: .* ([0-9]+) failed;.*/\1/p' "$said")
 if [[ -z $failed ]] || ((status != 0 && failed == 0)); then
     failed=1
 fi
+if grep -q '^table: ' "$said"; then
+    printf '| fault | tries | lost | what the user saw |\n|---|---|---|---|\n'
+    sed -n 's/^table: //p' "$said"
+fi
 echo "it took $((SECONDS / 60)) min $((SECONDS % 60)) s"
 echo "${passed:-0} passed, $failed failed"
 ((failed == 0))
