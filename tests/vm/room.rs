@@ -190,6 +190,13 @@ fn found(events: &str) -> String {
     nix.map_or_else(|| store.clone(), |nix| format!("{store}; Nix: {nix}"))
 }
 
+/// After how many seconds it said something that begins so, for the last time.
+pub(crate) fn told(events: &str, beginning: &str) -> Option<f64> {
+    let mut notes = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let note = notes.rfind(|e| e["message"].as_str().is_some_and(|m| m.starts_with(beginning)))?;
+    note["seconds"].as_f64()
+}
+
 /// What it spent its time with.
 fn phases(events: &str) -> String {
     finished(events).fold("            ".to_owned(), |text, e| {

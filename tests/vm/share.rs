@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::room::{BOX, Laptop, Room};
+use crate::room::{BOX, Laptop, Room, told};
 use crate::support::until;
 use crate::synced::{Synced, end_writer, writer};
 
@@ -50,15 +50,19 @@ fn two_guests_on_one_share_and_one_of_them_writes() {
     let gone = Instant::now();
     let mut synced = Synced::default();
     synced.add(&writer.end());
-    let up = room.time("up of the second", || laptop.cloud.env.devbox(SECOND).ok());
-    up.says(&["is gone: this one gets it", "did not come to rest", "journal replayed"]);
-    let waited = gone.elapsed().as_secs_f64();
+    let asked = gone.elapsed().as_secs_f64();
+    let up = room
+        .time("up of the second", || laptop.cloud.env.devbox(SECOND.iter().chain(&["--json"])).ok().stdout);
+    for words in ["is gone: this one gets it", "did not come to rest", "journal replayed"] {
+        assert!(up.contains(words), "{up}");
+    }
+    let waited = asked + told(&up, "store: ").unwrap();
     synced.assert_kept(&laptop, "second");
     laptop.cloud.env.devbox(["down", "--all", "-y"]).ok();
     room.assert_image_is_clean();
     let saw = format!(
         "exit code 7, `the store image is in use by the box …`, hint `devbox down …`; {waited:.0} s after the power \
-         went the second is up; {} that had been synced are there",
+         went the second has the store mounted; {} that had been synced are there",
         synced.count()
     );
     room.tell("two guests on one share, the first is killed", TRIES + 1, "nothing that was synced", &saw);
