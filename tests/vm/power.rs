@@ -87,17 +87,17 @@ fn power_that_goes_while_up_copies_is_made_good() {
         room.say(&format!("the power went {:.1} s into {phase}: {said}", pause.as_secs_f64()));
         said
     };
-    let mut saw = vec![cut("seed", Duration::from_millis(random.u64(500..8_000)))];
+    let mut saw = vec![cut("seed", Duration::from_millis(random.u64(300..6_000)))];
     room.time("up", || laptop.up());
     assert_store_is_sound(&laptop, BOX);
     let mut blobs = 0;
     for _ in 0..ROUNDS {
         for _ in 0..30 {
-            let bytes: Vec<u8> = (0..random.usize(1..400_000)).map(|_| random.u8(..)).collect();
+            let bytes: Vec<u8> = (0..random.usize(1..4_000_000)).map(|_| random.u8(..)).collect();
             std::fs::write(env.project(&format!("blobs/{blobs}")), bytes).unwrap();
             blobs += 1;
         }
-        saw.push(cut("transfer", Duration::from_millis(random.u64(1_000..8_000))));
+        saw.push(cut("transfer", Duration::from_millis(random.u64(300..4_000))));
         let (result, found) = room.time("up", || laptop.up());
         room.say(&format!("{found}; copied {} of {}", result["copied-paths"], result["paths"]));
         assert_store_is_sound(&laptop, BOX);
