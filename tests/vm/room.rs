@@ -47,7 +47,7 @@ impl Room {
     }
 
     pub(crate) fn laptop(&self) -> Laptop {
-        Laptop { cloud: Cloud::with_boxes_of(Boxes::Vms(Arc::clone(&self.vms)), SCENARIO) }
+        Laptop { cloud: Cloud::with_boxes_of(Boxes::Vms(Arc::clone(&self.vms)), SCENARIO), room: self.name }
     }
 
     pub(crate) fn say(&self, what: &str) {
@@ -103,6 +103,8 @@ fn last(text: &str, count: usize) -> String {
 /// A devbox with an account of its own.
 pub(crate) struct Laptop {
     pub(crate) cloud: Cloud,
+    /// Where it is, for people.
+    room: &'static str,
 }
 
 impl Laptop {
@@ -138,7 +140,7 @@ impl Laptop {
     #[track_caller]
     pub(crate) fn up(&self) -> (Value, String) {
         let up = self.cloud.env.devbox(UP).ok();
-        eprintln!("{}", phases(&up.stdout));
+        eprintln!("            {}: {}", self.room, phases(&up.stdout));
         (up.result(), found(&up.stdout))
     }
 
@@ -199,13 +201,11 @@ pub(crate) fn told(events: &str, beginning: &str) -> Option<f64> {
 
 /// What it spent its time with.
 fn phases(events: &str) -> String {
-    finished(events).fold("            ".to_owned(), |text, e| {
-        format!(
-            "{text} {} {:.1} s",
-            e["phase"].as_str().unwrap_or_default(),
-            e["took"].as_f64().unwrap_or_default()
-        )
-    })
+    let phase = |e: Value| {
+        let took = e["took"].as_f64().unwrap_or_default();
+        format!("{} {took:.1} s", e["phase"].as_str().unwrap_or_default())
+    };
+    finished(events).map(phase).collect::<Vec<_>>().join(", ")
 }
 
 /// A command that runs in a box.

@@ -41,7 +41,7 @@ impl Synced {
             let sums: String = self.store.iter().map(|(path, sum)| format!("{sum}  {path}\n")).collect();
             let paths: String = self.store.iter().map(|(path, _)| format!("{path}\n")).collect();
             laptop.on_reading(name, "sha256sum --check --quiet", &sums);
-            laptop.on_reading(name, "xargs nix-store --verify-path", &paths);
+            laptop.on_reading(name, "xargs nix-store --check-validity", &paths);
         }
         if !self.home.is_empty() {
             let home = laptop.on(name, "cat lines");
