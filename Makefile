@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nix test-sim lint bench bench-store deps format clippy shellcheck licences
+.PHONY: help demo test test-nix test-sim test-vm lint bench bench-store deps format clippy shellcheck licences
 
 scripts = $$(find src scripts tests examples benches -name "*.sh"; echo .ci/run)
 
@@ -29,6 +29,9 @@ test-sim: ## Test the simulator of Lambda Cloud with schemathesis (opt-in; minut
 
 bench-store: ## Measure what the store image costs by loop and mount options (needs root)
 	benches/store-options.sh
+
+test-vm: deps ## Crashes of QEMU guests on a real NFS server (opt-in; needs root, x86_64; half an hour)
+	scripts/test-vm.sh
 
 bench: deps ## Measure what the user waits for (needs root)
 	cargo build --release --locked

@@ -8,7 +8,9 @@
 
 #[path = "../it/lambda_stage.rs"]
 mod lambda_stage;
+mod power;
 mod room;
+mod share;
 #[path = "../sim/mod.rs"]
 mod sim;
 #[path = "../it/sim_stage.rs"]
@@ -16,6 +18,7 @@ mod sim_stage;
 mod story;
 #[path = "../it/support.rs"]
 mod support;
+mod synced;
 
 /// Far more than any step takes on an emulated processor.
 pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(600);

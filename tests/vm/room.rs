@@ -1,5 +1,5 @@
-//! What a test plays in: a share, and any number of laptops, each with an account of its own whose boxes are guests on
-//! that share. Tells what happens and when, since each step takes long.
+//! What a test plays in: a share, and a laptop whose account has guests on that share, under two names. Tells what
+//! happens and when, since each step takes long.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -18,11 +18,13 @@ const SCENARIO: &str = r#"
 rates = { scale = 20 }
 boot = { seconds = 0.5, ip-after = 0.2 }
 terminate = { seconds = 0, listed = 1 }
-filesystems = [{ name = "devbox", region = "us-east-3" }]
+filesystems = [{ name = "devbox", region = "us-east-3" }, { name = "twin", region = "us-east-3" }]
 "#;
 
 /// How a laptop asks for its box.
-pub(crate) const UP: [&str; 5] = ["up", "-y", "--json", "--preset", "gh200"];
+pub(crate) const UP: [&str; 6] = ["up", "-y", "-v", "--json", "--preset", "gh200"];
+/// What that box is called.
+pub(crate) const BOX: &str = "with-nix";
 
 pub(crate) struct Room {
     pub(crate) vms: Arc<Vms>,
@@ -38,17 +40,23 @@ impl Room {
         let dir = tempfile::Builder::new().prefix("devbox-vm-").tempdir().unwrap();
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache/devbox/vm");
         let vms = Arc::new(Vms::new(&cache, dir.path()).unwrap());
+        vms.share.twin("devbox", "twin").unwrap();
         let room = Self { vms, name, began: Instant::now(), dir };
         room.say("begins");
         room
     }
 
     pub(crate) fn laptop(&self) -> Laptop {
-        Laptop { cloud: Cloud::with_boxes_of(Boxes::Vms(Arc::clone(&self.vms)), SCENARIO) }
+        Laptop { cloud: Cloud::with_boxes_of(Boxes::Vms(Arc::clone(&self.vms)), SCENARIO), room: self.name }
     }
 
     pub(crate) fn say(&self, what: &str) {
         eprintln!("[{:7.1} s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name);
+    }
+
+    /// A line of the table that `scripts/test-vm.sh` ends with.
+    pub(crate) fn tell(&self, fault: &str, tries: usize, lost: &str, saw: &str) {
+        eprintln!("table: | {fault} | {tries} | {lost} | {saw} |");
     }
 
     /// Says what happens, does it, says how long it took.
@@ -95,28 +103,44 @@ fn last(text: &str, count: usize) -> String {
 /// A devbox with an account of its own.
 pub(crate) struct Laptop {
     pub(crate) cloud: Cloud,
+    /// Where it is, for people.
+    room: &'static str,
 }
 
 impl Laptop {
-    /// The power of the one box goes, as it does when an instance is terminated.
+    /// The power of a box goes, as it does when an instance is terminated: QEMU gets a SIGKILL.
     #[track_caller]
-    pub(crate) fn pull_the_plug(&self) {
+    pub(crate) fn pull_the_plug(&self, name: &str) {
         let living = self.cloud.living();
-        assert_eq!(living.len(), 1, "{living:?}");
-        let ids = json!({ "instance_ids": [living[0].id] });
-        Client::of(&self.cloud.sim).post("/instance-operations/terminate", &ids).ok();
+        let id = &living.iter().find(|i| i.name.as_deref() == Some(name)).unwrap().id;
+        Client::of(&self.cloud.sim)
+            .post("/instance-operations/terminate", &json!({ "instance_ids": [id] }))
+            .ok();
         let until = Instant::now() + Duration::from_secs(30);
-        while !self.cloud.sim.left().is_empty() {
+        while self.cloud.sim.left().contains(id) {
             assert!(Instant::now() < until, "its power does not go");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Brings the box up: the result, and how the store was found.
+    /// A command in a box, as the user, outside the dev shell. It must succeed.
+    #[track_caller]
+    pub(crate) fn on(&self, name: &str, command: &str) -> String {
+        self.on_reading(name, command, "")
+    }
+
+    /// The same with something on standard input.
+    #[track_caller]
+    pub(crate) fn on_reading(&self, name: &str, command: &str, input: &str) -> String {
+        let run = self.cloud.env.devbox_reading(["ssh", "--plain", name, "--", command], input);
+        run.ok().stdout.trim().to_owned()
+    }
+
+    /// Brings the box up: the result, and how store and Nix were found.
     #[track_caller]
     pub(crate) fn up(&self) -> (Value, String) {
         let up = self.cloud.env.devbox(UP).ok();
-        eprintln!("{}", phases(&up.stdout));
+        eprintln!("            {}: {}", self.room, phases(&up.stdout));
         (up.result(), found(&up.stdout))
     }
 
@@ -158,21 +182,30 @@ fn finished(events: &str) -> impl Iterator<Item = Value> {
     events.filter(|e| e["event"] == "finished")
 }
 
-/// How its last set-up found the store.
-pub(crate) fn found(events: &str) -> String {
-    let set_up = finished(events).filter(|e| e["phase"] == "bootstrap").reduce(|_, e| e);
-    set_up.map_or_else(String::new, |e| e["summary"].as_str().unwrap_or_default().to_owned())
+/// How its last set-up found the store, and its Nix what was written last.
+fn found(events: &str) -> String {
+    let set_up = finished(events).filter(|e| e["phase"] == "bootstrap").last();
+    let store = set_up.map_or_else(String::new, |e| e["summary"].as_str().unwrap_or_default().to_owned());
+    let notes = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let nix =
+        notes.filter_map(|e| Some(e["message"].as_str()?.strip_prefix("nix: ")?.to_owned())).next_back();
+    nix.map_or_else(|| store.clone(), |nix| format!("{store}; Nix: {nix}"))
+}
+
+/// After how many seconds it said something that begins so, for the last time.
+pub(crate) fn told(events: &str, beginning: &str) -> Option<f64> {
+    let mut notes = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let note = notes.rfind(|e| e["message"].as_str().is_some_and(|m| m.starts_with(beginning)))?;
+    note["seconds"].as_f64()
 }
 
 /// What it spent its time with.
 fn phases(events: &str) -> String {
-    finished(events).fold("            ".to_owned(), |text, e| {
-        format!(
-            "{text} {} {:.1} s",
-            e["phase"].as_str().unwrap_or_default(),
-            e["took"].as_f64().unwrap_or_default()
-        )
-    })
+    let phase = |e: Value| {
+        let took = e["took"].as_f64().unwrap_or_default();
+        format!("{} {took:.1} s", e["phase"].as_str().unwrap_or_default())
+    };
+    finished(events).map(phase).collect::<Vec<_>>().join(", ")
 }
 
 /// A command that runs in a box.

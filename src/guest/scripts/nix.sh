@@ -40,17 +40,18 @@ else
   report 'done' "none yet"
   exit 0
 fi
+# First: what was not whole may be just what was repaired.
+if [[ -e $run/unclean ]]; then
+  report running "looking at what was written last"
+  recover
+  rm -f "$run/unclean"
+fi
 if [[ -e $run/repaired ]]; then
   report running "checking every store path after the repair of the store image"
   nix-store --verify --check-contents 2>"$err" ||
     fail "the store image was repaired and has lost contents: $(grep -m 1 modified "$err" || last_line "$err")" \
       "restore $image from a copy, or move it away: the next up makes a new one and copies all"
   rm -f "$run/repaired"
-fi
-if [[ -e $run/unclean ]]; then
-  report running "looking at what was written last"
-  recover
-  rm -f "$run/unclean"
 fi
 remember_synced
 version=$(nix-store --version 2>"$err") || fail "$from Nix does not run: $(last_line "$err")"

@@ -1,7 +1,19 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # names of lib.sh, for and of nix.sh
 # After an end that was no rest. Nix registers what it adds before the kernel has written all of it, so a crash may
-# leave store paths that are registered and not whole. Sourced by nix.sh, while no daemon runs.
+# leave store paths that are registered and not whole. Sourced by store.sh and nix.sh, while no daemon runs.
 known=/nix/var/devbox/synced
+
+# repairs LOG: what `e2fsck -p` did beyond what it does after any crash. Some versions (1.47.0) exit with 1 for having
+# cleared a flag, and the whole store need not be read for that.
+repairs() {
+  awk '
+    /recovering journal$|: Clearing orphaned inode |: clean, |: [0-9]+\/[0-9]+ files / { next }
+    /superblock features different from backup, check forced\.$/ { next }
+    /^Overwriting existing filesystem; this can be undone|^ *e2undo / { next }
+    /Feature orphan_present is set but orphan file is clean/ { flag = 1; next }
+    flag && /^CLEARED\.$/ { flag = 0; next }
+    NF' "$1"
+}
 
 # valid_paths: every store path that Nix takes for whole, sorted.
 valid_paths() {

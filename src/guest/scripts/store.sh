@@ -9,6 +9,7 @@ STEP=2-store
 err=$run/store.err
 
 . "${0%/*}/lease.sh"
+. "${0%/*}/recover.sh"
 
 if [[ ${1-} == stop ]]; then
   withdraw
@@ -92,7 +93,9 @@ if ((code >= 4)); then
   fail "the store image $image is damaged beyond what is repaired unasked: ${met#"$image: "}; $touched" "$way_out"
 fi
 rm -f "$undo"
-((code == 0)) || found="$found, repaired"
+repaired=
+((code == 0)) || repaired=$(repairs "$run/fsck.log")
+[[ -z $repaired ]] || found="$found, repaired"
 # Longer than its filesystem by a block group and more: `store grow` was cut off, or could not do it in use.
 if ((have - want >= $(field 'Blocks per group') * $(field 'Block size'))); then
   report running "growing the store image to $((have >> 20)) MiB"
@@ -104,7 +107,7 @@ if ((have - want >= $(field 'Blocks per group') * $(field 'Block size'))); then
 fi
 # nix.sh looks at what was written last where that did not end well, and at every store path after a repair.
 rm -f "$run/repaired" "$run/unclean"
-((code == 0)) || : >"$run/repaired"
+[[ -z $repaired ]] || : >"$run/repaired"
 [[ -z $unclean ]] || : >"$run/unclean"
 
 report running "mounting the store image"

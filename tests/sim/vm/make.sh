@@ -93,13 +93,12 @@ cat >etc/cloud/cloud.cfg.d/90_guest.cfg <<'CLOUD'
 datasource_list: [NoCloud]
 network: {config: disabled}
 locale: C.UTF-8
-ssh_pwauth: false
 apt: {preserve_sources_list: true}
 package_update: false
 package_upgrade: false
 growpart: {mode: 'off'}
 resize_rootfs: false
-cloud_config_modules: [set-passwords, runcmd]
+cloud_config_modules: [runcmd]
 cloud_final_modules: [scripts-vendor, scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message]
 system_info:
   default_user:
@@ -110,6 +109,10 @@ system_info:
     groups: [adm, sudo]
     sudo: ["ALL=(ALL) NOPASSWD:ALL"]
 CLOUD
+
+# cloud-init reads the same YAML a dozen times: by the C library, which takes a tenth of the time.
+echo 'SafeLoader = CSafeLoader' >>usr/lib/python3/dist-packages/yaml/__init__.py
+chroot . python3 -c 'import yaml; assert yaml.safe_load("{a: 1}") == {"a": 1}'
 
 # The console is kept in a file: what happened there is evidence.
 mkdir -p etc/systemd/journald.conf.d

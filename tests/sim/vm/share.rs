@@ -45,10 +45,20 @@ impl Share {
         self.dir.join("volumes").join(name)
     }
 
+    /// Another name for a filesystem that is there.
+    pub(crate) fn twin(&self, of: &str, name: &str) -> Result<()> {
+        let link = self.volume(name);
+        std::os::unix::fs::symlink(of, &link).or_fail(|| format!("can't make {}", tick(&link)))
+    }
+
     /// What guests mount for a filesystem, whose folder is made if it is not there.
     pub(super) fn source(&self, name: &str) -> Result<String> {
         let folder = self.volume(name);
-        std::fs::create_dir_all(&folder).or_fail(|| format!("can't make {}", tick(&folder)))?;
+        let what = || format!("can't make {}", tick(&folder));
+        std::fs::create_dir_all(&folder).or_fail(what)?;
+        // Guests don't follow links.
+        let folder = folder.canonicalize().or_fail(what)?;
+        let name = folder.file_name().unwrap_or_default().display();
         Ok(format!("{SERVER}:/volumes/{name}"))
     }
 
