@@ -53,12 +53,18 @@ fn while_the_environment_is_copied() {
 fn while_the_box_builds() {
     let env = TestEnv::new("hello");
     env.devbox(["up", "-y"]).ok();
+    let base = env.devbox(["run", "--", "bash", "-c", "type -P bash"]).ok().stdout;
+    let base = base.trim().strip_suffix("/bin/bash").unwrap().to_owned();
+    let mut before = 0;
     for round in 0..3 {
         let build = format!(
-            "cd /tmp; for n in $(seq 100); do
-               head -c 3000000 /dev/urandom >f-{round}-$n; path=$(nix-store --add f-{round}-$n) || exit
-               if ((n % 5 == 0)); then sudo sync -f /nix && echo $path >>~/synced && sync -f ~; fi
-             done"
+            r#"for n in $(seq 100); do
+                 path=$(nix-build --no-out-link --expr "let base = builtins.storePath {base}; in derivation {{
+                   name = \"built-{round}-$n\"; system = builtins.currentSystem; builder = \"\${{base}}/bin/bash\";
+                   args = [ \"-c\" \"\${{base}}/bin/head -c 3000000 /dev/urandom >\\\$out\" ];
+                 }}") || exit
+                 if ((n % 3 == 0)); then sudo sync -f /nix && echo $path >>~/synced && sync -f ~; fi
+               done"#
         );
         let child = env.start(["ssh", "--plain", "--", &build]);
         std::thread::sleep(Duration::from_millis(1500 + 400 * round));
@@ -67,8 +73,9 @@ fn while_the_box_builds() {
         let up = env.devbox(["up", "-y"]).ok();
         up.says(&["did not come to rest"]);
         env.on_box("sudo nix-store --verify --check-contents");
-        let synced = env.on_box("wc -l <~/synced");
-        assert!(synced.parse::<u32>().unwrap() > 0, "nothing was synced");
+        let synced = env.on_box("wc -l <~/synced").parse::<u32>().unwrap();
+        assert!(synced > before, "nothing was synced in round {round}");
+        before = synced;
         env.on_box("while read -r path; do sudo nix-store --verify-path $path || exit 1; done <~/synced");
     }
     env.devbox(["down"]).ok();
