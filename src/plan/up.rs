@@ -219,12 +219,17 @@ pub enum Holder {
     IsEnding,
     /// It is certain that it can't write any more.
     IsGone,
+    /// Nobody can tell: the instance of this id can't be read, and may be it.
+    Unknown(String),
 }
 
 /// Whether the launch that holds a store image can still write it, by all instances of the account.
 pub fn plan_holder(holder: LaunchId, instances: &[Instance]) -> Holder {
     match instances.iter().find(|i| i.launch == Some(holder)) {
-        None => Holder::IsGone,
+        None => match instances.iter().find(|i| i.may_be_anybodys()) {
+            Some(odd) => Holder::Unknown(shown(&odd.id.0)),
+            None => Holder::IsGone,
+        },
         Some(i) => match i.status {
             InstanceStatus::Terminated | InstanceStatus::Dead => Holder::IsGone,
             InstanceStatus::Terminating | InstanceStatus::Preempted => Holder::IsEnding,

@@ -249,6 +249,31 @@ fn status() -> impl Strategy<Value = InstanceStatus> {
     ]
 }
 
+/// A store is given to another box only when it is certain that its holder can't write any more.
+#[test]
+fn who_holds_a_store() {
+    use InstanceStatus::*;
+    let (holder, other) = (LaunchId::random(), LaunchId::random());
+    let with = |status| {
+        plan_holder(holder, &[instance("i-2", Some(other), Active), instance("i-1", Some(holder), status)])
+    };
+    for status in [Booting, Active, Unhealthy, Unreadable, InstanceStatus::Other("new".into())] {
+        let instance = instance("i-1", Some(holder), status.clone());
+        assert_eq!(with(status), Holder::Lives(Box::new(instance)));
+    }
+    for status in [Terminating, Preempted] {
+        assert_eq!(with(status), Holder::IsEnding);
+    }
+    for status in [Terminated, Dead] {
+        assert_eq!(with(status), Holder::IsGone);
+    }
+    assert_eq!(plan_holder(holder, &[]), Holder::IsGone);
+    assert_eq!(plan_holder(holder, &[instance("i-2", Some(other), Active)]), Holder::IsGone);
+    // An instance of which nothing can be read may be it.
+    let odd = [instance("i-2", Some(other), Active), instance("i-3", None, Unreadable)];
+    assert_eq!(plan_holder(holder, &odd), Holder::Unknown("i-3".into()));
+}
+
 proptest! {
     /// Never a second box: as long as an instance with our tag may live, nothing is launched
     /// unless that instance is ended first.

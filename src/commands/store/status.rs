@@ -85,6 +85,7 @@ pub(super) fn held_by(text: &str, ours: LaunchId, instances: Option<&[Instance]>
             Fate::Lives(_) => "lives",
             Fate::IsEnding => "is ending",
             Fate::IsGone => "is gone",
+            Fate::Unknown(_) => "unknown",
         },
         _ => "unknown",
     };

@@ -362,6 +362,12 @@ impl Story<'_> {
                     granted = Some(holder);
                 }
                 Ok(Holder::IsEnding) => tokio::time::sleep(self.provider.pace()).await,
+                Ok(Holder::Unknown(odd)) => {
+                    events.detail(format!(
+                        "the provider's words about {odd} make no sense, and it may be the one"
+                    ));
+                    tokio::time::sleep(self.provider.pace()).await;
+                }
                 Err(e) => {
                     events.detail(e.to_string());
                     tokio::time::sleep(self.provider.pace()).await;
