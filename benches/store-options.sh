@@ -34,7 +34,8 @@ head -c 512M /dev/urandom >"$work/large"
 
 # name | direct I/O | mount options
 cases=(
-    "as-it-is|on|noatime,discard"
+    "as-it-is|on|noatime,discard,errors=remount-ro,data_err=abort"
+    "errors-unseen|on|noatime,discard"
     "no-direct-io|off|noatime,discard"
     "no-discard|on|noatime"
     "nodelalloc|on|noatime,discard,nodelalloc"

@@ -73,5 +73,5 @@ async fn until_interrupted(cx: &Context, command: &Command) -> Result<()> {
         _ = interrupt.recv() => cx.ui.events.stop(),
         _ = terminate.recv() => cx.ui.events.stop(),
     }
-    Err(commands::interrupted(cx))
+    Err(commands::interrupted(cx, command))
 }

@@ -20,6 +20,7 @@ pub use context::Context;
 
 use crate::cli::Command;
 use crate::error::Result;
+use crate::guest::store::GOES_ON;
 
 /// Runs a command.
 ///
@@ -44,9 +45,13 @@ pub async fn run(cx: &Context, command: &Command) -> Result<()> {
 }
 
 /// The error of a command that was interrupted: what runs, and how to go on or end it.
-pub fn interrupted(cx: &Context) -> crate::error::Error {
+pub fn interrupted(cx: &Context, command: &Command) -> crate::error::Error {
     use crate::error::{Error, Kind};
     let error = Error::new(Kind::Interrupted, "interrupted");
+    let error = match command {
+        Command::Store(_) | Command::Rollback(_) => error.hint(GOES_ON),
+        _ => error,
+    };
     match cx.journal.open() {
         Ok(open) if open.is_empty() => {
             error.hint("nothing that is known runs, `devbox status` makes sure; the same command starts over")

@@ -24,12 +24,15 @@ pub struct Facts {
     pub kernel: String,
     /// The version of its Nix, where it has one.
     pub nix: Option<String>,
-    /// What systemd says of `devbox.target`.
+    /// What systemd says of `devbox.target`; `stopped` when nothing brings it up either.
     pub target: String,
     /// The steps of its set-up.
     pub status: Status,
     /// Bytes that fit into the store: free in the image, and on the volume that keeps it.
     pub room: u64,
+    /// What the kernel has met in the store's filesystem: what was written last may not be on the volume then.
+    #[serde(default)]
+    pub errors: Option<String>,
     /// The environment that is current for the project.
     pub environment: Option<String>,
     /// Its generation; 0 where there is none.
@@ -46,6 +49,11 @@ impl Facts {
     /// Whether the set-up is over and well.
     pub fn is_set_up(&self) -> bool {
         self.target == "active"
+    }
+
+    /// Whether it was brought to rest, and nothing sets it to work again by itself.
+    pub fn is_at_rest(&self) -> bool {
+        self.target == "stopped" && self.status.failed().is_none()
     }
 }
 

@@ -29,10 +29,12 @@ pub struct Holder {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub enum Quiesced {
-    /// Everything is on the volume; the box can be ended.
+    /// The box can be ended.
     Ended {
-        /// Whether home or store were on it.
+        /// Whether home or store were on the volume.
         had: bool,
+        /// Whether all of them is on it.
+        whole: bool,
     },
     /// Nothing was touched: these use it.
     Busy {
@@ -88,15 +90,29 @@ pub async fn quiesce(guest: &Guest, grace: Option<Duration>, events: &Events) ->
     let deadline = PATIENCE + grace.unwrap_or_default();
     let answer = guest
         .checked(&guest.command(&[&["bash", "-c"], words.as_slice()].concat()).deadline(deadline))
-        .await?;
+        .await
+        .map_err(|e| explain(&guest.name, e))?;
     let quiesced = parse_quiesced(&answer.text())?;
     match &quiesced {
-        Quiesced::Ended { had: true } => phase.done("home and store are on the volume"),
-        Quiesced::Ended { had: false } => phase.done("nothing was mounted"),
-        Quiesced::Busy { by } => phase.nothing(format!("busy: {}", render_holders(by).join(", "))),
-        Quiesced::Damaged { .. } | Quiesced::Failed { .. } => drop(phase),
+        Quiesced::Ended { whole: false, .. } => {
+            phase.done("unmounted; what was written last is not all on the volume");
+        }
+        Quiesced::Ended { had: true, .. } => phase.done("home and store are on the volume"),
+        Quiesced::Ended { had: false, .. } => phase.done("nothing was mounted"),
+        Quiesced::Busy { .. } | Quiesced::Damaged { .. } | Quiesced::Failed { .. } => drop(phase),
     }
     Ok(quiesced)
+}
+
+/// The better error, where systemd starts nothing any more. Pure.
+fn explain(name: &BoxName, e: Error) -> Error {
+    let goes_down = |line: &str| line.contains("is destructive") || line.contains("shutting down");
+    if !goes_down(&e.to_string()) && !e.detail_lines().iter().any(|line| goes_down(line)) {
+        return e;
+    }
+    Error::new(Kind::Guest, format!("`{name}` is shutting down by itself, which brings it to rest too"))
+        .caused_by(e)
+        .hint(format!("in a minute or two `devbox down {name}` ends what is billed of it"))
 }
 
 /// That the box came to rest, or why not.
@@ -139,8 +155,8 @@ mod tests {
     #[test]
     fn the_answers_are_read() {
         assert_eq!(
-            parse_quiesced("noise\n{\"result\":\"ended\",\"had\":true}\n").unwrap(),
-            Quiesced::Ended { had: true }
+            parse_quiesced("noise\n{\"result\":\"ended\",\"had\":true,\"whole\":true}\n").unwrap(),
+            Quiesced::Ended { had: true, whole: true }
         );
         let busy =
             parse_quiesced(r#"{"result":"busy","by":[{"pid":7,"user":"ubuntu","command":"sleep 9 "}]}"#)

@@ -56,10 +56,12 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 27] = scripts![
+const SCRIPTS: [(&str, &str); 29] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
+    "busy.sh",
+    "hold.sh",
     "grant.sh",
     "store.sh",
     "home.sh",

@@ -61,6 +61,11 @@ pub fn argv_build(root: &Path, installable: &str, link: &Path) -> Cmd {
         .deadline(BUILD)
 }
 
+/// The same command of Nix, evaluating all anew.
+pub fn without_eval_cache(cmd: Cmd) -> Cmd {
+    cmd.args(["--option", "eval-cache", "false"])
+}
+
 /// Prints the closure of a store path, one path a line.
 pub fn argv_requisites(path: &str) -> Cmd {
     Cmd::new("nix-store").args(["--query", "--requisites"]).arg(path)

@@ -8,7 +8,7 @@ use crate::names::System;
 use crate::nix::closure::{Closure, Fingerprint, is_store_path, parse_registrations, render_paths};
 use crate::nix::command;
 use crate::nix::log::{Log, short_name};
-use crate::process::Cmd;
+use crate::process::{Cmd, Output};
 
 /// The Nix for boxes whose image has none, where the project names no other: that of nixpkgs' release branch
 /// nixos-26.05 at one commit, so that every box gets the same bytes, from Nix's own cache.
@@ -146,6 +146,29 @@ async fn run_logged(
     wanted: &Wanted,
     installable: &str,
 ) -> Result<(Vec<u8>, u64)> {
+    let first = run_once(cmd, phase).await?;
+    let (output, log) = if !first.0.status.success() && lost_its_cache(&first.1) {
+        run_once(&command::without_eval_cache(cmd.clone()), phase).await?
+    } else {
+        first
+    };
+    if output.status.success() {
+        return Ok((output.stdout, log.progress().built.0));
+    }
+    Err(explain(&log, installable, wanted))
+}
+
+/// Whether Nix failed because another Nix had its evaluation cache: some versions then take what they could not look
+/// up for missing. Pure.
+fn lost_its_cache(log: &Log) -> bool {
+    log.errors()
+        .iter()
+        .chain(&log.messages())
+        .any(|line| line.contains("eval-cache") && line.contains("is busy"))
+}
+
+/// Runs a command of Nix once, its log becoming progress.
+async fn run_once(cmd: &Cmd, phase: &Running) -> Result<(Output, Log)> {
     let mut log = Log::default();
     let output = cmd
         .run_lines(
@@ -160,10 +183,7 @@ async fn run_logged(
         )
         .await
         .map_err(|e| e.with_kind(Kind::Environment))?;
-    if output.status.success() {
-        return Ok((output.stdout, log.progress().built.0));
-    }
-    Err(explain(&log, installable, wanted))
+    Ok((output, log))
 }
 
 /// The error of a run of Nix that failed. Pure.
@@ -290,6 +310,15 @@ mod tests {
         let error = explain(&log, ".#devShells.x86_64-linux.default", &wanted());
         assert_eq!(error.to_string(), "the flake in `/p` has no `.#devShells.x86_64-linux.default`");
         assert!(error.hints()[0].contains("nix flake show"));
+    }
+
+    #[test]
+    fn a_busy_evaluation_cache_is_told_from_a_missing_attribute() {
+        let mut log = Log::default();
+        log.line(r#"@nix {"action":"msg","level":0,"msg":"error: attribute 'packages.x86_64-linux.devShells' is unexpectedly missing"}"#);
+        assert!(!lost_its_cache(&log));
+        log.line(r#"@nix {"action":"msg","level":0,"msg":"error (ignored): error: SQLite database '/h/.cache/nix/eval-cache-v2/5f.sqlite' is busy"}"#);
+        assert!(lost_its_cache(&log));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::error::{Error, Kind, Result};
 use crate::events::{Events, Phase};
 use crate::guest::facts;
+use crate::names::BoxName;
 use crate::nix::Environment;
 use crate::nix::closure::render_paths;
 use crate::ssh::Guest;
@@ -86,10 +87,18 @@ pub async fn transfer(
                 bytes(room)
             ),
         )
-        .hint("free space on the volume, or in the store: `devbox ssh --plain -- nix-collect-garbage`"));
+        .hint(more_room(&guest.name)));
     }
     phase.progress(0, moved.bytes, crate::events::Unit::Bytes, "signing");
     engine.carry(&cargo, guest, events).await?;
     phase.done(format!("{}, {}", render_paths(moved.paths), indicatif::BinaryBytes(moved.bytes)));
     Ok(moved)
+}
+
+/// The way out where store or volume are full. Pure.
+fn more_room(name: &BoxName) -> String {
+    format!(
+        "`devbox store gc --box {name}` throws away what nothing needs, `devbox store snapshot --delete NAME` a copy, \
+         `devbox store grow SIZE` makes the store larger where the volume has room"
+    )
 }

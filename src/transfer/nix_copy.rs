@@ -69,7 +69,7 @@ fn explain(log: &Log, guest: &Guest) -> Error {
     if said(&["No space left on device", "database or disk is full", "disk is full"]) {
         return Error::new(Kind::Volume, format!("the store image or the volume of `{name}` is full"))
             .details(last)
-            .hint(format!("free space on the volume, or in the store: `devbox ssh --plain {name} -- nix-collect-garbage`"))
+            .hint(super::more_room(name))
             .hint("then `devbox up` copies the rest");
     }
     if said(&["lacks a valid signature", "lacks a signature"]) {

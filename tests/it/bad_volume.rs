@@ -23,7 +23,7 @@ fn the_volume_is_read_only() {
     let disk = SmallDisk::mount(&env.path("volumes"), "size=1m");
     fs::create_dir(env.volume()).unwrap();
     host("mount", &["-o", "remount,ro", env.path("volumes").to_str().unwrap()]);
-    env.devbox(["up", "-y"]).code(7).says(&["devbox", "hint:"]);
+    env.devbox(["up", "-y"]).code(7).says(&["Read-only file system", "hint:"]);
     env.assert_nothing_runs();
     drop(disk);
 }
@@ -78,7 +78,11 @@ fn the_image_is_full_when_the_closure_is_copied() {
     let env = TestEnv::new("big");
     fs::write(env.project("size.json"), r#"{"count":3,"mib":24}"#).unwrap();
     let up = env.devbox(["up", "-y", "--set", "volume.store-size=64MiB"]).code(7);
-    up.says(&["are to be copied to `big`, and only", "hint: free space", "`big` is still running"]);
+    up.says(&[
+        "are to be copied to `big`, and only",
+        "hint: `devbox store gc --box big`",
+        "`big` is still running",
+    ]);
     env.on_box("sudo nix-store --verify --check-contents");
     env.devbox(["down"]).ok();
     env.assert_nothing_runs();
@@ -147,12 +151,59 @@ fn a_volume_that_fills_up_is_not_taken_for_safe() {
     let rest: usize = rest.lines().last().unwrap().trim().parse().unwrap();
     fs::write(&filler, vec![1; (rest - 2) << 20]).unwrap();
     // The page cache takes it; the volume does not.
-    env.on_box("cd /; sudo dd if=/dev/urandom of=/nix/lost bs=1M count=16 status=none; sync; :");
+    env.on_box("cd /; sudo dd if=/dev/urandom of=/nix/lost bs=1M count=16 status=none");
+    // The kernel tells of it once: who asks first is not to be the only one who knows.
+    env.on_box("cd /; for n in 1 2 3; do sudo sync -f /nix; done; :");
 
+    assert_eq!(env.status()["ready"], false);
+    env.devbox(["up"])
+        .code(7)
+        .says(&["met errors", "hint: `devbox down hello --force`, then `devbox up hello`"]);
+    for work in [&["gc"][..], &["gc", "--dry-run"], &["grow", "2GiB"]] {
+        env.devbox([&["store"], work].concat())
+            .code(7)
+            .says(&["met errors", "hint: make room on the volume"]);
+    }
     let down = env.devbox(["down", "-y"]).code(7);
     down.says(&["not all on its volume", "hint: save what you need", "--force"]);
     assert_eq!(env.instances().len(), 1);
-    env.devbox(["down", "--force"]).ok();
+    let down = env.devbox(["down", "--force"]).ok();
+    let down = down.says(&["what was written last is not all on the volume"]);
+    assert!(!down.stderr.contains("home and store are on the volume"), "{}", down.stderr);
     env.assert_nothing_runs();
+    // With room again, the store is as it was when it was last synced.
+    fs::remove_file(filler).unwrap();
+    env.devbox(["up"]).ok().says(&["journal replayed"]);
+    env.on_box("sudo nix-store --verify --check-contents");
+    env.devbox(["down"]).ok();
     drop(disk);
+}
+
+/// A share that can't be written any more when a box comes up on it: nothing is mounted, and what is there stays.
+#[test]
+fn the_share_is_read_only() {
+    let mut env = TestEnv::new("hello");
+    env.set("DEVBOX_VOLUME_STORE_SIZE", "512MiB");
+    env.devbox(["up", "-y"]).ok();
+    env.on_box("cd /; sudo systemctl stop devbox.target devbox-home devbox-store; sudo mount -o remount,bind,ro /lambda/nfs/devbox");
+    let before = host("sha256sum", &[env.image().to_str().unwrap()]);
+    for work in [&["snapshot"][..], &["check"]] {
+        env.devbox([&["store"], work].concat()).code(7).says(&[
+            "can't",
+            "Read-only file system",
+            "hint: the volume must be writable",
+        ]);
+    }
+    env.devbox(["up"]).code(7).says(&[
+        "the volume at /lambda/nfs/devbox can't be written",
+        "Read-only file system",
+        "hint: make the volume writable",
+        "`hello` is still running",
+    ]);
+    assert_eq!(env.on_box("mountpoint -q /nix || echo no store"), "no store");
+    assert_eq!(host("sha256sum", &[env.image().to_str().unwrap()]), before);
+    env.on_box("sudo mount -o remount,bind,rw /lambda/nfs/devbox");
+    env.devbox(["up"]).ok().says(&["clean"]);
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
 }

@@ -126,7 +126,7 @@ fn a_dead_box_is_ended() {
     assert_eq!((status["status"].as_str(), status["ready"].as_bool()), (Some("dead"), Some(false)));
     env.devbox(["run", "--", "true"]).code(5).says(&["`hello` died", "hint:"]);
     env.devbox(["wait", "--timeout", "5s"]).code(5).says(&["`hello` is gone"]);
-    env.devbox(["down"]).ok().says(&["had died"]);
+    env.devbox(["down"]).ok().says(&["runs no more"]);
     env.assert_nothing_runs();
 }
 

@@ -2,9 +2,12 @@
 //! nobody a repair.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::support::{TestEnv, host};
+use rustix::fs::FlockOperation;
+
+use crate::support::{TestEnv, host, until};
 
 /// How often the second box tries.
 const ROUNDS: usize = 50;
@@ -105,14 +108,112 @@ fn the_lease_of_a_dead_box() {
 fn ends_from_inside() {
     let env = TestEnv::new("hello");
     env.devbox(["up", "-y"]).ok();
-    env.on_box("cd /; sudo systemctl stop devbox.target devbox-home devbox-store && ! mountpoint -q /nix");
-    assert!(!env.image().with_extension("holder").exists());
+    env.devbox(["ssh", "--plain", "--", "sudo systemctl stop devbox.target"]);
+    until("the end", || !env.image().with_extension("holder").exists());
+    env.on_box("! mountpoint -q /nix && ! mountpoint -q ~");
     env.devbox(["up"]).ok().says(&["clean"]);
     assert_eq!(holder(&env)["box"], "hello");
     env.devbox(["ssh", "--plain", "--", "sudo systemctl poweroff"]);
-    crate::support::until("the end", || !env.image().with_extension("holder").exists());
+    until("the end", || !env.image().with_extension("holder").exists());
     env.devbox(["down", "--force"]).ok();
     env.devbox(["up"]).ok().says(&["clean"]);
     env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
+/// What keeps the store busy: a shell that heeds no `TERM`, and a mount namespace of its own, as containers have.
+const BE_BUSY: &str = "cd /; sudo systemd-run --quiet --collect --unit=stubborn bash -c 'trap \"\" TERM HUP; cd /nix/store; sleep 600; sleep 600'
+     sudo systemd-run --quiet --collect --unit=apart unshare --mount --propagation private sleep 600; sleep 0.5";
+
+/// Looks whether the lock is free while the image is attached, as another host would, until it is attached no more. How
+/// often that was so.
+fn watch_the_lock(env: &TestEnv) -> std::thread::JoinHandle<usize> {
+    let image = env.image();
+    std::thread::spawn(move || {
+        let lock = image.with_extension("lock");
+        let attached = || !host("losetup", &["--associated", image.to_str().unwrap()]).is_empty();
+        let mut free = 0;
+        let until = Instant::now() + Duration::from_secs(60);
+        while attached() {
+            assert!(Instant::now() < until, "it stays attached");
+            let file = fs::File::open(&lock).unwrap();
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && attached() {
+                free += 1;
+            }
+            drop(file);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        free
+    })
+}
+
+/// Whoever uses the store, and however it is stopped, the lock is held for as long as the image is attached.
+#[test]
+fn the_lock_lives_as_long_as_the_mount() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    let kill = "sudo kill -9 $(systemctl show --property=MainPID --value devbox-store)";
+    // Nobody holds it when its holder is killed; what comes after that takes it at once.
+    for (end, may_be_free) in
+        [("sudo systemctl stop devbox.target", 0), (kill, 5), ("sudo systemctl poweroff", 0)]
+    {
+        env.on_box(BE_BUSY);
+        env.devbox(["down"]).code(5).says(&["is busy; nothing was touched", "sleep 600"]);
+        let watch = watch_the_lock(&env);
+        env.devbox(["ssh", "--plain", "--", &format!("cd /; {end}")]);
+        let free = watch.join().unwrap();
+        assert!(free <= may_be_free, "{end}: the lock was free {free} times while the image was attached");
+        until("the lease to be given back", || !env.image().with_extension("holder").exists());
+        if end.contains("poweroff") {
+            break;
+        }
+        let units = env.on_box("systemctl is-active stubborn apart devbox.target devbox-home devbox-nix; :");
+        assert!(!units.lines().any(|state| state == "active"), "{units}");
+        assert_eq!(env.status()["ready"], false);
+        env.devbox(["up"]).ok().says(&["clean"]);
+        env.devbox(["run", "--", "hello"]).ok();
+    }
+    until("the end of the box", || env.instances()[0]["status"] == "dead");
+    env.devbox(["down"]).ok();
+    env.devbox(["up"]).ok().says(&["clean"]);
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
+}
+
+/// Who is at a terminal of the box hears that it is ended, and when.
+#[test]
+fn people_are_told() {
+    let env = TestEnv::new("hello");
+    env.devbox(["up", "-y"]).ok();
+    let shell = "script --quiet --return --command 'trap \"\" TERM; sleep 60' /dev/null </dev/null";
+    let child = env.start(["ssh", "--plain", "--", shell]);
+    until("the terminal", || env.on_box("ls /dev/pts | grep -c '^[0-9]'; :") != "0");
+    env.devbox(["down", "--force", "--grace", "2s"]).ok();
+    let heard = crate::support::finish(child).stdout;
+    let words = "devbox: this box is brought to rest and ended now; what still runs in 2 s is killed";
+    assert!(heard.contains(words), "{heard}");
+    env.assert_nothing_runs();
+}
+
+/// A holder that does not say who it is can't be asked about: nobody waits for it in vain, and it needs no hand.
+#[test]
+fn a_lease_of_nobody() {
+    let mut env = TestEnv::new("hello");
+    env.set("DEVBOX_VOLUME_LEASE", "text");
+    env.devbox(["up", "-y"]).ok();
+    env.devbox(["down"]).ok();
+    let file = env.image().with_extension("holder");
+    let garbage: [fn(&Path); 2] =
+        [|file| fs::write(file, "}{ \x1b[31m\n").unwrap(), |file| fs::create_dir(file).unwrap()];
+    for make in garbage {
+        make(&file);
+        let up = env.devbox(["up"]).code(7);
+        up.says(&["does not say who has the store image", "`devbox store unlock --force`"]);
+        env.devbox(["store", "unlock"]).code(7).says(&["nothing was unlocked"]);
+        env.devbox(["store", "unlock", "--force"]).ok().says(&["nobody but you says"]);
+        env.devbox(["up"]).ok();
+        assert_eq!(holder(&env)["box"], "hello");
+        env.devbox(["down"]).ok();
+    }
     env.assert_nothing_runs();
 }

@@ -24,6 +24,11 @@ fn a_guest_comes_and_goes_and_everything_stays() {
     let mounts =
         laptop.on(BOX, "findmnt -no SOURCE,FSTYPE /nix; findmnt -no SOURCE,FSTYPE /lambda/nfs/devbox");
     assert!(mounts.contains("/dev/loop") && mounts.contains("10.0.2.2:/volumes/devbox nfs4"), "{mounts}");
+    // On a machine of its own root may grow what is mounted.
+    let grown = room.time("grow", || env.devbox(["store", "grow", "120GiB", "--json"]).ok().json());
+    assert_eq!(grown["grow"]["deferred"], false, "{grown}");
+    let size = laptop.on(BOX, "df --output=size --block-size=1G /nix | tail -n 1");
+    assert!(size.trim().parse::<u32>().unwrap() > 115, "{size}");
     laptop.on(BOX, "echo kept > note");
     room.time("down", || env.devbox(["down"]).ok().says(&["home and store are on the volume"]));
     cloud.assert_nothing_lives();
@@ -57,8 +62,20 @@ fn a_guest_comes_and_goes_and_everything_stays() {
     assert!(env.devbox(["run", "--", "bash", "-c", "type -P bash"]).ok().stdout.starts_with("/nix/store/"));
     assert_eq!(laptop.up().0["copied-paths"], 0);
     assert_store_is_sound(&laptop, BOX);
-    env.devbox(["down"]).ok();
+
+    // The end from inside, with somebody who heeds nothing.
+    laptop.on(BOX, "cd /; sudo systemd-run --quiet --unit=stubborn bash -c 'trap \"\" TERM HUP; cd /nix/store; sleep 600; sleep 600'");
+    env.devbox(["ssh", "--plain", "--", "sudo systemctl poweroff"]);
+    let holder = room.vms.share.volume("devbox").join("devbox/stores/x86_64-linux.holder");
+    room.time("poweroff", || until("the lease to be given back", || !holder.exists()));
+    env.devbox(["down", "--force"]).ok();
     room.assert_image_is_clean();
+    room.tell(
+        "poweroff from inside, the store busy",
+        1,
+        "nothing",
+        "what is busy is told and ended after 10 s; the image is clean",
+    );
     room.tell(
         "reset of the box",
         1,

@@ -26,7 +26,9 @@ pub(super) async fn rest(
 ) -> Result<bool> {
     let name = &entry.name;
     if instance.status == InstanceStatus::Dead {
-        cx.ui.events.warn(format!("`{name}` had died: what was not synced to its volume is lost"));
+        cx.ui.events.warn(format!(
+            "`{name}` runs no more; unless it was shut down in good order, what was not synced to its volume is lost"
+        ));
         return Ok(false);
     }
     // What never was a box has nothing to lose.
@@ -85,6 +87,7 @@ async fn calm(cx: &Context, guest: &Guest, args: &Down) -> Result<()> {
         Quiesced::Damaged { why } | Quiesced::Failed { why, .. } => why.clone(),
     };
     let busy = matches!(first, Quiesced::Busy { .. });
+    let damaged = matches!(first, Quiesced::Damaged { .. });
     let agreed = args.force || {
         // `-y` is no consent to a loss.
         let ask = busy && !args.yes && cx.ui.can_ask();
@@ -98,6 +101,11 @@ async fn calm(cx: &Context, guest: &Guest, args: &Down) -> Result<()> {
         let grace = render_seconds(args.grace.as_duration().as_secs_f64());
         events.warn(format!(
             "ending what is busy, in {grace} at most: {in_the_way}; what was not saved is lost"
+        ));
+    }
+    if damaged {
+        events.warn(format!(
+            "{in_the_way}: what was written last is not all on the volume, and is lost with this mount of the store"
         ));
     }
     judge(name, quiesce(guest, Some(args.grace.as_duration()), events).await?)

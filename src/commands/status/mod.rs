@@ -147,7 +147,9 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, found: Option<&Result
         Some(Err(e)) => Err(e.to_string()),
     };
     let (ready, state) = match &facts {
+        Ok(Facts { errors: Some(why), .. }) => (false, why.clone()),
         Ok(facts) if facts.is_set_up() && facts.nix.is_some() => (true, "ready".to_owned()),
+        Ok(facts) if facts.is_at_rest() => (false, format!("at rest; `devbox up {name}` sets it to work")),
         Ok(facts) => match facts.status.failed() {
             Some(step) => (false, format!("{} failed: {}", step.step, step.detail)),
             None if facts.is_set_up() => (false, "setting up, it has no Nix yet".to_owned()),

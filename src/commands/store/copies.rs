@@ -40,6 +40,13 @@ pub(super) async fn take(cx: &Context, name: Option<&str>, snapshot: Option<&str
         let card = card(&snapshot, milliseconds, free);
         cx.ui.data(&render_cards(&[card], cx.ui.columns()));
     }
+    if is_short(&snapshot, free) {
+        cx.ui.events.warn(format!(
+            "the volume has {} free now, and the store may still grow: what is written to a full volume is lost",
+            bytes(free)
+        ));
+        cx.ui.events.note(Level::Hint, "`devbox store snapshot --delete NAME` makes room");
+    }
     if !whole {
         cx.ui.events.warn("the filesystem of the store is damaged, and so is that of its copy");
         let name = &at.entry.name;
@@ -49,6 +56,12 @@ pub(super) async fn take(cx: &Context, name: Option<&str>, snapshot: Option<&str
         );
     }
     Ok(())
+}
+
+/// Whether so few bytes are left that the store may soon meet the end of its volume. Pure.
+fn is_short(snapshot: &Snapshot, free: u64) -> bool {
+    let promised = snapshot.size.saturating_sub(snapshot.real);
+    free < promised.min(5 << 30)
 }
 
 fn card(snapshot: &Snapshot, milliseconds: u64, free: u64) -> Card {

@@ -16,6 +16,9 @@ use crate::ui::card::{Card, render_cards};
 /// How long the box may take to set itself up once it has the lease.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How a lease is granted that does not say who holds it.
+const NAMELESS: &str = "nameless";
+
 /// What is to be done. Pure.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -34,7 +37,8 @@ fn decide(document: &Document, force: bool) -> Verdict {
     match held.fate {
         "this" => Verdict::Nothing("this box has it"),
         "lives" | "is ending" => Verdict::Refuse,
-        _ if held.holder.launch().is_none() || !force => Verdict::Explain,
+        _ if !force => Verdict::Explain,
+        _ if held.holder.launch().is_none() => Verdict::Grant(NAMELESS.to_owned()),
         _ => Verdict::Grant(held.holder.launch.clone()),
     }
 }
@@ -63,7 +67,7 @@ pub(super) async fn run(cx: &Context, name: Option<&str>, force: bool) -> Result
             Ok(())
         }
         Verdict::Refuse => Err(lives(name, held)),
-        Verdict::Explain => Err(explained(name, held, &document)),
+        Verdict::Explain => Err(explained(name, held)),
         Verdict::Grant(launch) => {
             cx.ui.events.warn(format!("{}: should it write once more, the store is destroyed", risk(held)));
             guest.check(&["sudo", &script("grant"), &launch]).await?;
@@ -83,6 +87,9 @@ pub(super) async fn run(cx: &Context, name: Option<&str>, force: bool) -> Result
 fn risk(held: &HeldBy) -> String {
     match held.fate {
         "is gone" => format!("the provider says that `{}` is gone", held.holder.box_),
+        _ if held.holder.launch().is_none() => {
+            "nobody but you says that no other box has the store".to_owned()
+        }
         _ => format!("nobody but you says that `{}` is gone", held.holder.box_),
     }
 }
@@ -102,17 +109,11 @@ fn lives(name: &str, held: &HeldBy) -> Error {
 }
 
 /// The error where nothing was done, for nobody has said to. Pure.
-fn explained(name: &str, held: &HeldBy, document: &Document) -> Error {
+fn explained(name: &str, held: &HeldBy) -> Error {
     let error = Error::new(
         Kind::Volume,
         format!("nothing was unlocked: the store image is held by {}", render_holder(held)),
     );
-    if held.holder.launch().is_none() {
-        let file = document.path.trim_end_matches(".img");
-        return error.hint(format!(
-            "if you are certain that no box uses it: `devbox ssh --plain {name} -- sudo rm {file}.holder`"
-        ));
-    }
     let error =
         if held.fate == "is gone" { error.hint(format!("`devbox up {name}` takes it")) } else { error };
     error.hint("`devbox store unlock --force` takes it now: only if you are certain that it is gone")
@@ -155,14 +156,14 @@ mod tests {
         }
         assert_eq!(decide(&with("this"), true), Verdict::Nothing("this box has it"));
         let nameless = Document { holder: Some(held_by("{", LaunchId::random(), None)), ..with("unknown") };
-        assert_eq!(decide(&nameless, true), Verdict::Explain);
+        assert_eq!(decide(&nameless, false), Verdict::Explain);
+        assert_eq!(decide(&nameless, true), Verdict::Grant(NAMELESS.into()));
     }
 
     #[test]
     fn what_is_said() {
         let said = |e: &Error| crate::ui::render_error(e, false);
-        let held =
-            |document: &Document| said(&explained("hello", document.holder.as_ref().unwrap(), document));
+        let held = |document: &Document| said(&explained("hello", document.holder.as_ref().unwrap()));
         let nameless = Document { holder: Some(held_by("{", LaunchId::random(), None)), ..with("unknown") };
         insta::assert_snapshot!(
             [

@@ -14,7 +14,7 @@ use crate::failpoint;
 use crate::guest::facts::Facts;
 use crate::guest::{bootstrap, facts, script, seed};
 use crate::journal::Entry;
-use crate::names::LaunchId;
+use crate::names::{BoxName, LaunchId};
 use crate::nix::Environment;
 use crate::plan::UpPlan;
 use crate::plan::cost::render_price;
@@ -311,7 +311,10 @@ impl Story<'_> {
             let phase = self.cx.ui.events.phase(Phase::Facts);
             let facts = facts::ask(guest, &self.project_name).await?;
             phase.done(format!("Linux {}, Nix {}", facts.kernel, facts.nix.as_deref().unwrap_or("none")));
-            Ok::<_, Error>(facts)
+            match &facts.errors {
+                Some(why) => Err(broken(&guest.name, why)),
+                None => Ok(facts),
+            }
         };
         if entry.ready.is_some() {
             match ask().await {
@@ -412,4 +415,13 @@ impl Story<'_> {
             Err(e) => Err(self.unless_dead(&up.entry, e).await),
         }
     }
+}
+
+/// The error where the kernel gave up on a mounted store: it takes another mount to get over it.
+fn broken(name: &BoxName, why: &str) -> Error {
+    Error::new(Kind::Volume, format!("`{name}`: {why}; what was written last is not all on its volume"))
+        .hint("make room on the volume, where that is why: `devbox store snapshot --delete NAME`")
+        .hint(format!(
+            "`devbox down {name} --force`, then `devbox up {name}`: the store comes back as it was when it was last synced"
+        ))
 }

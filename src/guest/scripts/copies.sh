@@ -117,6 +117,11 @@ describe() {
 # says why in `down_because`.
 take_snapshot() {
   local new=$snapshots/$1.img.new.$DEVBOX_LAUNCH now='[]' code=0
+  # What it takes there is known once it is there.
+  if mountpoint -q /nix && ! sync -f /nix 2>"$err"; then
+    down_because="the store can't be written: $(last_line "$err")"
+    return 1
+  fi
   check_room "$image"
   if mountpoint -q /nix; then
     now=$(environments)

@@ -22,11 +22,14 @@ fi
 status='{"steps":[]}'
 [[ ! -e $run/status.json ]] || status=$(<"$run/status.json")
 target=$(systemctl show --property=ActiveState --value devbox.target)
+# What is on its way up is inactive too, and has a job.
+[[ $target != inactive || -n $(systemctl list-jobs --no-legend 'devbox*') ]] || target=stopped
 
 printf '{"boot":%s,"uptime":%s,"launch":%s,"machine":%s,"kernel":%s,"nix":%s,"target":%s,"status":%s,' \
   "$(json "$(cat /proc/sys/kernel/random/boot_id)")" "$(uptime_s)" "$(json "$DEVBOX_LAUNCH")" \
   "$(json "$(uname -m)")" "$(json "$(uname -r)")" "$nix" "$(json "$target")" "$status"
-room=0
+room=0 errors=null
+if mountpoint -q /nix && ! why=$(store_errors); then errors=$(json "$why"); fi
 if mountpoint -q /nix && mountpoint -q "$DEVBOX_VOLUME"; then
   # What fits: the image may promise more than the volume has.
   for place in /nix "$DEVBOX_VOLUME"; do
@@ -34,6 +37,6 @@ if mountpoint -q /nix && mountpoint -q "$DEVBOX_VOLUME"; then
     ((room > 0 && room < free)) || room=$free
   done
 fi
-printf '"room":%d,' "$room"
+printf '"room":%d,"errors":%s,' "$room" "$errors"
 printf '"environment":%s,"generation":%d,"fingerprint":%s,"paths":%d,"bytes":%d}\n' \
   "$env" "$generation" "$print" "$paths" "$bytes"

@@ -1,5 +1,6 @@
 #!/bin/bash
-# grant.sh LAUNCH: what LAUNCH holds of the store image may be taken, for it is certain that it is gone.
+# grant.sh LAUNCH: what LAUNCH holds of the store image may be taken, for it is certain that it is gone; `nameless` for
+# what does not say who it is.
 # Only whoever can ask the provider knows that, or the user. Run as root.
 STEP=grant
 . "${0%/*}/lib.sh"

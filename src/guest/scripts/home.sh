@@ -15,13 +15,10 @@ home=$(cut -d: -f6 <<<"$home")
 kept=$DEVBOX_VOLUME/devbox/home
 
 if [[ ${1-} == stop ]]; then
+  . "${0%/*}/busy.sh"
   withdraw
-  for ((try = 0; try < 50; try++)); do
-    mountpoint -q "$home" || exit 0
-    umount "$home" 2>"$err" && exit 0
-    sleep 0.2
-  done
-  fail "can't unmount $home: $(last_line "$err")"
+  release "$home" || fail "can't unmount $home: $why"
+  exit 0
 fi
 
 came=kept

@@ -23,10 +23,13 @@ lease_kind() {
   printf '%s %s\n' "$kind" "$type"
 }
 
-# holder_says KEY: a value of the holder's file; nothing where there is no holder.
-holder_says() {
-  [[ ! -e $holder ]] || sed -n "s/.*\"$1\":\"\\([^\"]*\\)\".*/\\1/p" "$holder"
+# said_in FILE KEY: a value of a holder's file; nothing where there is none, or no such file.
+said_in() {
+  [[ ! -f $1 ]] || sed -n "s/.*\"$2\":\"\\([^\"]*\\)\".*/\\1/p" "$1" | head -n 1
 }
+
+# holder_says KEY: a value of the holder's file; nothing where there is no holder.
+holder_says() { said_in "$holder" "$1"; }
 
 # holder_words: who holds it, for a person.
 holder_words() {
@@ -62,7 +65,7 @@ take_lease() {
   read -r lease fstype < <(lease_kind)
   unclean=
   report running "taking the lease"
-  exec 9<>"$lock"
+  { exec 9<>"$lock"; } 2>"$err" || fail "can't open the lease $lock: $(last_line "$err")" "the volume must be writable"
   until flock --nonblock 9; do
     wait_for_holder "$patience"
   done
@@ -71,15 +74,19 @@ take_lease() {
     [[ -e $holder ]] || fail "can't write the lease $holder: $(last_line "$err")" "the volume must be writable"
     local launch
     launch=$(holder_says launch)
-    if [[ $lease == flock || $launch == "$DEVBOX_LAUNCH" || ($launch != '' && $launch == "$(cat "$granted" 2>"$err")") ]]; then
+    if [[ $lease == flock || $launch == "$DEVBOX_LAUNCH" || ${launch:-nameless} == "$(cat "$granted" 2>"$err")" ]]; then
       unclean=$(holder_words)
       # Renamed, so that of two that take it one has it.
       mv -T "$holder" "$holder.$DEVBOX_LAUNCH" 2>"$err" || continue
-      [[ $(sed -n 's/.*"launch":"\([^"]*\)".*/\1/p' "$holder.$DEVBOX_LAUNCH") == "$launch" ]] || {
+      [[ $(said_in "$holder.$DEVBOX_LAUNCH" launch) == "$launch" ]] || {
         mv -T "$holder.$DEVBOX_LAUNCH" "$holder"
         continue
       }
-      rm -f "$holder.$DEVBOX_LAUNCH"
+      rm -rf "$holder.$DEVBOX_LAUNCH"
+    elif [[ -z $launch ]]; then
+      # Nobody can ask a provider about it.
+      # shellcheck disable=SC2016 # for people
+      fail "the lease $holder does not say who has the store image" 'if it is certain that no box has it: `devbox store unlock --force`'
     else
       wait_for_holder "$patience"
     fi
@@ -103,4 +110,14 @@ give_back() {
   if [[ $(holder_says launch) == "$DEVBOX_LAUNCH" ]]; then
     rm -f "$holder"
   fi
+}
+
+# reclaim: gives back a lease of ours whose holder was killed, the store being unmounted. Fails where somebody else has
+# it by now.
+reclaim() {
+  [[ $(holder_says launch) == "$DEVBOX_LAUNCH" ]] || return 0
+  exec 9<>"$lock"
+  flock --nonblock 9 || return 1
+  give_back
+  exec 9>&-
 }

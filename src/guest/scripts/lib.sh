@@ -81,15 +81,9 @@ last_line() {
   grep '[^[:space:]]' "$1" | tail -n 1
 }
 
-# store_health: fails, and says why, when the store's filesystem has met an error since it was mounted:
-# then what was written may not be on the volume, whatever Nix's database says.
-store_health() {
-  local device why
-  # syncfs(2) reports the errors of earlier writes, sync(2) would not.
-  if ! why=$(sync -f /nix 2>&1); then
-    echo "the store image can't be written: $why"
-    return 1
-  fi
+# store_errors: fails, and says why, when the kernel has met an error in the store's filesystem since it was mounted.
+store_errors() {
+  local device
   device=$(findmnt --noheadings --first-only --output SOURCE /nix)
   if [[ $(<"/sys/fs/ext4/${device##*/}/errors_count") != 0 ]]; then
     echo "the filesystem of the store image met errors, most likely because the volume is full"
@@ -99,6 +93,18 @@ store_health() {
     echo "the store image has become read-only"
     return 1
   fi
+}
+
+# store_health: the same of what is on its way there too: then what was written may not be on the volume, whatever Nix's
+# database says.
+store_health() {
+  local why
+  # syncfs(2) reports the errors of earlier writes, sync(2) would not.
+  if ! why=$(sync -f /nix 2>&1) && store_errors; then
+    echo "the store image can't be written: $why"
+    return 1
+  fi
+  store_errors
 }
 
 # A command that no script expected to fail.

@@ -7,6 +7,7 @@ err=$run/nix.err
 . "${0%/*}/recover.sh"
 recovered=
 
+why=$(store_errors) || fail "$why" "devbox down --force, then devbox up: that checks the store image"
 report running "users and settings"
 systemd-sysusers /etc/devbox/sysusers.conf 2>"$err" || fail "can't make the build users: $(last_line "$err")"
 install -D --mode=0644 /etc/devbox/nix.conf /etc/nix/nix.conf

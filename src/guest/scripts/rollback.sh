@@ -43,6 +43,8 @@ nix-store --check-validity "$path" 2>"$err" ||
 [[ -r $shells/${path##*/}.sh && -r $shells/${path##*/}.conf ]] ||
   refuse volume "the shell script of generation $wanted of \`$project\` is missing" "$up"
 read -r paths bytes print < <(fingerprint "$path")
+# The fingerprint leaves the environment's own path out.
+paths=$((paths + 1)) bytes=$((bytes + $(nix-store --query --size "$path")))
 manifest=$(manifest_of "$project" "$wanted" "$path")
 remembered=$(sed -n 's/.*"fingerprint":"\([^"]*\)".*/\1/p' <<<"$manifest")
 if [[ -n $remembered && $remembered != "$print" ]]; then

@@ -78,6 +78,9 @@ if ! mountpoint -q /nix; then
   kept=$(json "$kept")
 fi
 
+# Nix can't look at what can't be written.
+# shellcheck disable=SC2016 # for people
+why=$(store_errors) || refuse volume "$why" '`devbox down --force`, then `devbox up`: e2fsck looks at the store image then'
 # Where the daemon may write meanwhile, what comes or goes is not of interest.
 valid=$(valid_paths)
 total=$(awk 'NF' <<<"$valid" | wc -l)

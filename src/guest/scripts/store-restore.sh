@@ -21,7 +21,7 @@ check_room "$from"
 now='[]'
 ! mountpoint -q /nix || now=$(environments)
 doing "bringing the store to rest"
-answer=$("${0%/*}/quiesce.sh")
+answer=$(DEVBOX_WORK=restore "${0%/*}/quiesce.sh")
 if [[ $answer != *'"result":"ended"'* ]]; then
   tell "$answer"
   exit 0

@@ -1,9 +1,10 @@
 #!/bin/bash
 # Takes the lease on this architecture's StoreImage, makes it where there is none, checks it,
-# mounts it at /nix, and then lives as long as the mount: this process holds the flock.
+# mounts it at /nix, and then lives as long as the mount, as hold.sh: this process holds the flock.
 #
 #   store.sh         the above
 #   store.sh stop    unmounts
+#   store.sh over    after its end, however it came: nobody may write a store whose lease nobody holds
 STEP=2-store
 . "${0%/*}/lib.sh"
 err=$run/store.err
@@ -11,18 +12,41 @@ err=$run/store.err
 . "${0%/*}/lease.sh"
 . "${0%/*}/recover.sh"
 
-if [[ ${1-} == stop ]]; then
+# let_go: unmounts the store, whoever uses it, and waits for the kernel to let go of the image, which it does not while
+# some namespace has a mount of its own.
+let_go() {
+  local device try
   withdraw
+  device=$(findmnt --noheadings --first-only --output SOURCE /nix) || device=
+  release /nix || fail "can't unmount /nix: $why"
+  [[ -n $device ]] || return 0
   for ((try = 0; try < 50; try++)); do
-    mountpoint -q /nix || {
-      give_back
-      exit 0
-    }
-    if umount /nix 2>"$err"; then continue; fi
+    [[ -e /sys/block/${device##*/}/loop/backing_file ]] || return 0
     sleep 0.2
   done
-  fail "can't unmount /nix: $(last_line "$err")"
-fi
+  fail "/nix is unmounted, and yet something still has the store image mounted, a container maybe"
+}
+
+case ${1-} in
+  stop)
+    . "${0%/*}/busy.sh"
+    let_go
+    exit 0
+    ;;
+  over)
+    # One that could not be unmounted is still held by its main process, which says nothing of its end.
+    mountpoint -q /nix && [[ -n ${EXIT_CODE-} ]] || exit 0
+    . "${0%/*}/busy.sh"
+    what="who held the lease of the store image was killed"
+    exec 9<>"$lock"
+    flock --timeout 1 9 || what="$what, and another box has it"
+    report failed "$what: all that writes is ended"
+    systemctl stop devbox-nix-daemon.service
+    let_go
+    reclaim
+    exit 0
+    ;;
+esac
 
 take_lease
 # What is given up from here on was never mounted: nobody is to wait for it.
@@ -80,6 +104,7 @@ for ((try = 0; try < 50; try++)); do
   if ((code < 8)) || ! grep -qE 'in use|is mounted' "$run/fsck.log"; then break; fi
   sleep 0.2
 done
+((try < 50)) || fail "the store image $image is in use on this box: $(last_line "$run/fsck.log")" "a reboot of the box lets go of it"
 # 1: repaired, 2: repaired and wants a reboot where it is the root filesystem. 4 and up: not repaired.
 if ((code >= 4)); then
   met=$(awk '/UNEXPECTED INCONSISTENCY/ { exit } NF { line = $0 } END { print line }' "$run/fsck.log")
@@ -121,7 +146,7 @@ direct="direct I/O"
 [[ $(losetup --noheadings --output DIO "$loop") == *1* ]] || direct="no direct I/O on this volume"
 mkdir -p /nix
 mounted=0
-mount -t ext4 -o noatime,discard,errors=remount-ro "$loop" /nix 2>"$err" || mounted=$?
+mount -t ext4 -o noatime,discard,errors=remount-ro,data_err=abort "$loop" /nix 2>"$err" || mounted=$?
 # While it is mounted this only marks the device: the kernel frees it at the unmount, however that comes.
 losetup --detach "$loop"
 ((mounted == 0)) || fail "can't mount the store image: $(last_line "$err")"
@@ -131,6 +156,8 @@ used=$(df --output=used --block-size=1 /nix | tail -n 1)
 held="lease by flock"
 [[ $lease == flock ]] || held="lease by its file, as $fstype keeps flocks to one host"
 HOLDER=
-report 'done' "$((size >> 30)) GiB, $((used >> 20)) MiB used, ${found#clean, }, $direct, $held"
+in_all="$((size >> 30)) GiB"
+((size >> 30 >= 10)) || in_all="$((size >> 20)) MiB"
+report 'done' "$in_all, $((used >> 20)) MiB used, ${found#clean, }, $direct, $held"
 systemd-notify --ready
-exec sleep infinity
+exec -a @devbox-lease "$BASH" "${0%/*}/hold.sh" "$loop"

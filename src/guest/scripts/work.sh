@@ -60,11 +60,13 @@ report() { doing "$2"; }
 # begin COMMAND: from here on no other command works on the store of this box.
 begin() {
   exec 7>>"$run/work.lock"
+  local what
   if ! flock --nonblock 7; then
     # shellcheck disable=SC2016 # for people
-    refuse guest "\`$(<"$run/work")\` is at work on this box" 'wait for it: it goes on though its connection may have ended'
+    read -r _ what <"$run/work"
+    refuse guest "\`$what\` is at work on this box" 'wait for it: it goes on though its connection may have ended'
   fi
-  printf '%s' "$1" >"$run/work"
+  printf '%d %s\n' "$$" "$1" >"$run/work"
 }
 
 # human BYTES: as people read them.
@@ -102,6 +104,11 @@ need_store() {
   # shellcheck disable=SC2016 # for people
   mountpoint -q /nix ||
     refuse volume "the store image of this box is not mounted" '`devbox store status` says why, `devbox store check` looks at it, `devbox up` tries again'
+  # What was written last may be lost, and what else is written may not come to more.
+  # shellcheck disable=SC2016 # for people
+  why=$(store_health) ||
+    refuse volume "$why; the volume has $(human "$(df_of avail "$DEVBOX_VOLUME")") free" \
+      'make room on the volume (`devbox store snapshot --delete NAME`), then `devbox down --force` and `devbox up`: the store comes back as it was when it was last synced'
 }
 
 # each_generation: `PROJECT N PATH` for each generation of this store, as its profiles have them.

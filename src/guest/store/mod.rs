@@ -19,6 +19,8 @@ use crate::ssh::Guest;
 const NO_SCRIPT: i32 = 72;
 /// How much sooner the box gives up than we do: it is to have the last word.
 const AHEAD: Duration = Duration::from_secs(30);
+/// What a command that is cut off here has left there.
+pub const GOES_ON: &str = "what was begun on the box goes on there; `devbox store status` shows the store";
 
 /// One piece of work for a box.
 #[derive(Clone, Debug)]
@@ -182,8 +184,7 @@ pub async fn ask<T: DeserializeOwned>(guest: &Guest, work: &Work, phase: Option<
             phase.progress(progress.done, progress.total, unit, progress.detail);
         }
     };
-    let goes_on = "what was begun on the box goes on there; `devbox store status` shows the store";
-    let output = cmd.run_lines(told, |_| {}).await.map_err(|e| e.with_kind(Kind::Guest).hint(goes_on))?;
+    let output = cmd.run_lines(told, |_| {}).await.map_err(|e| e.with_kind(Kind::Guest).hint(GOES_ON))?;
     if output.status.code() == Some(NO_SCRIPT) {
         return Err(Error::new(
             Kind::Guest,
@@ -193,7 +194,7 @@ pub async fn ask<T: DeserializeOwned>(guest: &Guest, work: &Work, phase: Option<
             "`devbox down {name}`, then `devbox up {name}` brings it; what is on the volume stays"
         )));
     }
-    let output = guest.judge(&cmd, output).map_err(|e| e.hint(goes_on))?;
+    let output = guest.judge(&cmd, output).map_err(|e| e.hint(GOES_ON))?;
     judge(name, parse_answer(&output.text())?)
 }
 

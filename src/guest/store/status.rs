@@ -149,6 +149,8 @@ pub struct Holder {
     pub instance: String,
     /// Its host name.
     pub host: String,
+    /// The boot of it that took the lease.
+    pub boot: String,
     /// Since when.
     pub since: String,
     /// What keeps the lease: `flock` or `text`.
