@@ -34,7 +34,7 @@ fn a_missing_share_leaves_a_box_that_takes_ssh() {
     let env = TestEnv::new("hello");
     env.devbox(["up", "-y"]).ok();
     let away = "systemctl stop devbox.target; until umount /lambda/nfs/devbox; do sleep 0.1; done";
-    env.on_box(&format!("cd /; exec sudo timeout 20 sh -c '{away}'"));
+    env.on_box(&format!("cd /; exec sudo timeout 60 sh -c '{away}'"));
     // Starting it fails, as it would on a boot without the share.
     env.devbox(["ssh", "--plain", "--", "cd /; sudo systemctl start devbox.target"]);
     assert_eq!(env.on_box("cd /; mountpoint -q /nix || echo no store"), "no store");

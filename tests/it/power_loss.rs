@@ -67,7 +67,9 @@ fn while_the_box_builds() {
                done"#
         );
         let child = env.start(["ssh", "--plain", "--", &build]);
-        std::thread::sleep(Duration::from_millis(1500 + 400 * round));
+        let synced = || env.on_box("wc -l <~/synced || echo 0").parse::<u32>().unwrap();
+        until("something to be synced", || synced() > before);
+        std::thread::sleep(Duration::from_millis(300 * round));
         crash(&env);
         finish(child);
         let up = env.devbox(["up", "-y"]).ok();

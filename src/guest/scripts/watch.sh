@@ -43,8 +43,9 @@ while ((SECONDS < $1)); do
       exit 0
     fi
   fi
-  # A script that fell over without a word would be waited for in vain.
-  if [[ $again != again ]] && ((++round % 20 == 0)) && failed; then
+  # A script that fell over without a word would be waited for in vain. One that has said why meanwhile did not.
+  if [[ $again != again ]] && ((++round % 20 == 0)) && failed &&
+    ! grep --quiet --no-messages '"state":"failed"' /run/devbox/status.json; then
     printf 'a unit failed\n'
     sudo -n journalctl --no-pager --output=cat --lines=10 --unit='devbox-*'
     exit 0
