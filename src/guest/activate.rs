@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, OrFail, Result};
 use crate::events::{Events, Phase};
-use crate::guest::script;
+use crate::guest::{script, store_broke};
 use crate::names::ProjectName;
 use crate::nix::{Environment, Fingerprint};
 use crate::ssh::Guest;
@@ -49,9 +49,7 @@ pub async fn make_current(
     let cmd = guest.command(&words).input(input);
     let output = cmd.run().await.map_err(|e| e.with_kind(Kind::Guest))?;
     if output.status.code() == Some(UNSAFE) {
-        return Err(Error::new(Kind::Volume, format!("what was copied to `{}` is not safely on its volume", guest.name))
-            .details(output.last_error_lines(3))
-            .hint("free space on the volume; then `devbox down --force` and `devbox up`, which checks the store image"));
+        return Err(store_broke(&guest.name, &output.last_error_lines(1).concat()));
     }
     let answer = guest.judge(&cmd, output)?.text();
     let generation = answer.trim().parse().map_err(|e: std::num::ParseIntError| {

@@ -11,10 +11,22 @@ pub mod seed;
 pub mod store;
 pub mod user_data;
 
+use crate::error::{Error, Kind};
+use crate::names::BoxName;
+
 /// The folder of our scripts on the box.
 pub const LIB: &str = "/usr/local/lib/devbox";
 
 /// The path of one of our scripts on the box.
 pub fn script(name: &str) -> String {
     format!("{LIB}/{name}.sh")
+}
+
+/// The error where the kernel gave up on a mounted store: it takes another mount to get over it. Pure.
+pub fn store_broke(name: &BoxName, why: &str) -> Error {
+    Error::new(Kind::Volume, format!("`{name}`: {why}; what was written last is not all on its volume"))
+        .hint("make room on the volume, where that is why: `devbox store snapshot --delete NAME`")
+        .hint(format!(
+            "`devbox down {name} --force`, then `devbox up {name}`: the store comes back as it was when it was last synced"
+        ))
 }

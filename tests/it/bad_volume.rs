@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::{SmallDisk, TestEnv, host};
+use crate::support::{SmallDisk, TestEnv, finish, host};
 
 #[test]
 fn the_volume_is_not_there() {
@@ -176,6 +176,42 @@ fn a_volume_that_fills_up_is_not_taken_for_safe() {
     env.devbox(["up"]).ok().says(&["journal replayed"]);
     env.on_box("sudo nix-store --verify --check-contents");
     env.devbox(["down"]).ok();
+    drop(disk);
+}
+
+/// The volume, or a quota on it, comes to its end while the environment is copied: that is what is said, and the next
+/// `up` finds nothing by halves.
+#[test]
+fn the_volume_fills_up_during_the_copy() {
+    let env = TestEnv::new("big");
+    let disk = SmallDisk::mount(&env.path("volumes"), "size=400m");
+    fs::write(env.project("size.json"), r#"{"count":5,"mib":40}"#).unwrap();
+    let child = env.start_until(
+        ["up", "-y", "--json", "--set", "volume.store-size=1GiB"],
+        r#""event":"started","phase":"transfer""#,
+    );
+    let filler = fs::File::create(env.path("volumes/filler")).unwrap();
+    let rest = host("df", &["--output=avail", "--block-size=1", env.path("volumes").to_str().unwrap()]);
+    let rest: u64 = rest.lines().last().unwrap().trim().parse().unwrap();
+    rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, rest - (8 << 20)).unwrap();
+    let up = finish(child).code(7);
+    up.says(&[
+        "met errors",
+        "hint: make room on the volume",
+        "`devbox down big --force`",
+        "`big` is still running",
+    ]);
+    env.devbox(["down", "--force"]).ok();
+    env.devbox(["up"])
+        .code(7)
+        .says(&["can't be brought in order on a full volume", "hint: make room on the volume"]);
+    env.devbox(["down", "--force"]).ok();
+    fs::remove_file(env.path("volumes/filler")).unwrap();
+    drop(filler);
+    env.devbox(["up"]).ok().says(&["journal replayed"]);
+    env.on_box("sudo nix-store --verify --check-contents");
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
     drop(disk);
 }
 

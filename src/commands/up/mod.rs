@@ -291,7 +291,10 @@ impl Story<'_> {
         }
         match self.carry(environment, &up.guest, there.room).await {
             Ok(brought) => Ok(brought),
-            Err(e) => Err(self.unless_dead(&up.entry, e).await),
+            Err(e) => {
+                let e = self.unless_broken(&up.guest, e).await;
+                Err(self.unless_dead(&up.entry, e).await)
+            }
         }
     }
 

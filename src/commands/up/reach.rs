@@ -12,9 +12,9 @@ use crate::error::{Error, Kind, Result, ignore};
 use crate::events::Phase;
 use crate::failpoint;
 use crate::guest::facts::Facts;
-use crate::guest::{bootstrap, facts, script, seed};
+use crate::guest::{bootstrap, facts, script, seed, store_broke};
 use crate::journal::Entry;
-use crate::names::{BoxName, LaunchId};
+use crate::names::LaunchId;
 use crate::nix::Environment;
 use crate::plan::UpPlan;
 use crate::plan::cost::render_price;
@@ -312,7 +312,7 @@ impl Story<'_> {
             let facts = facts::ask(guest, &self.project_name).await?;
             phase.done(format!("Linux {}, Nix {}", facts.kernel, facts.nix.as_deref().unwrap_or("none")));
             match &facts.errors {
-                Some(why) => Err(broken(&guest.name, why)),
+                Some(why) => Err(store_broke(&guest.name, why)),
                 None => Ok(facts),
             }
         };
@@ -395,6 +395,17 @@ impl Story<'_> {
         e
     }
 
+    /// The better error: that the store broke while it was written to, where that is why. The box lives.
+    pub(super) async fn unless_broken(&self, guest: &Guest, e: Error) -> Error {
+        if e.kind() != Kind::Guest || !guest.answers().await {
+            return e;
+        }
+        match facts::ask(guest, &self.project_name).await {
+            Ok(Facts { errors: Some(why), .. }) => store_broke(&guest.name, &why).caused_by(e),
+            _ => e,
+        }
+    }
+
     /// The box's Nix, where the project names one and the box has another.
     pub(super) async fn seed(&self, environment: &Environment, up: &BoxUp) -> Result<()> {
         let Some(nix) = &environment.guest_nix else {
@@ -415,13 +426,4 @@ impl Story<'_> {
             Err(e) => Err(self.unless_dead(&up.entry, e).await),
         }
     }
-}
-
-/// The error where the kernel gave up on a mounted store: it takes another mount to get over it.
-fn broken(name: &BoxName, why: &str) -> Error {
-    Error::new(Kind::Volume, format!("`{name}`: {why}; what was written last is not all on its volume"))
-        .hint("make room on the volume, where that is why: `devbox store snapshot --delete NAME`")
-        .hint(format!(
-            "`devbox down {name} --force`, then `devbox up {name}`: the store comes back as it was when it was last synced"
-        ))
 }

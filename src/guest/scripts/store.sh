@@ -115,6 +115,10 @@ if ((code >= 4)); then
     touched="what was repaired could not be put back: $(last_line "$err")"
   fi
   rm -f "$undo"
+  free=$(df --output=avail --block-size=1M "$stores" | tail -n 1)
+  # shellcheck disable=SC2016 # for people
+  ((free >= 16)) ||
+    fail "the store image $image can't be brought in order on a full volume: ${met#"$image: "}; $touched" 'make room on the volume (`devbox store list`, `devbox store snapshot --delete NAME`), then `devbox up`'
   fail "the store image $image is damaged beyond what is repaired unasked: ${met#"$image: "}; $touched" "$way_out"
 fi
 rm -f "$undo"
