@@ -86,16 +86,22 @@ have=$(stat --format %s "$image")
 
 found=clean
 [[ -z $unclean ]] || found="$unclean did not come to rest"
+free=$(df --output=avail --block-size=1M "$stores" | tail -n 1)
+# e2fsck that can't write leaves worse than it found.
+if ((free < 16)) && [[ $(field 'Filesystem features') == *needs_recovery* || $(field 'Filesystem state') == *error* ]]; then
+  # shellcheck disable=SC2016 # for people
+  fail "the store image $image can't be brought in order on a full volume, which has $free MiB free; it was not touched" 'make room on the volume (`devbox store list`, `devbox store snapshot --delete NAME`), then `devbox up`'
+fi
 if [[ $(field 'Filesystem features') == *needs_recovery* ]]; then
   found="$found, journal replayed"
   unclean=${unclean:-somebody}
   report running "replaying the journal of the store image"
 fi
-# What e2fsck has changed by the time it meets what it can't repair by itself is put back, where there is room to
-# remember it.
+# What e2fsck has changed by the time it meets what it can't repair by itself is put back: it is remembered on the volume,
+# or, where that is nearly full, in memory.
 undo=$image.new.$DEVBOX_LAUNCH.undo
-remember=()
-(($(df --output=avail --block-size=1M "$stores" | tail -n 1) < 256)) || remember=(-z "$undo")
+((free >= 256)) || undo=$run/store.undo
+remember=(-z "$undo")
 for ((try = 0; try < 50; try++)); do
   code=0
   rm -f "$undo"
@@ -115,10 +121,6 @@ if ((code >= 4)); then
     touched="what was repaired could not be put back: $(last_line "$err")"
   fi
   rm -f "$undo"
-  free=$(df --output=avail --block-size=1M "$stores" | tail -n 1)
-  # shellcheck disable=SC2016 # for people
-  ((free >= 16)) ||
-    fail "the store image $image can't be brought in order on a full volume: ${met#"$image: "}; $touched" 'make room on the volume (`devbox store list`, `devbox store snapshot --delete NAME`), then `devbox up`'
   fail "the store image $image is damaged beyond what is repaired unasked: ${met#"$image: "}; $touched" "$way_out"
 fi
 rm -f "$undo"
