@@ -142,9 +142,10 @@ rm -f "$run/repaired" "$run/unclean"
 [[ -z $unclean ]] || : >"$run/unclean"
 
 report running "mounting the store image"
-# Chosen by benches/store-options.sh, times that of these: without direct I/O 1.1 (small files) and 1.3 (a large one),
-# `nodelalloc` 1.3 and 1.9, `data=journal` 1.5 and 4.2; `commit=30` and no discard 1.0. What delayed allocation may lose
-# of what Nix has registered, recover.sh finds.
+# Chosen by benches/store-options.sh, times that of these: without direct I/O 1.1 (small files) and 1.3 to 3.3 (a large
+# one), `nodelalloc` 1.4 and 1.7 to 1.9, `data=journal` 1.6 and 4.1; `commit=30`, no discard and no `data_err=abort` 1.0.
+# That makes the store read-only at the first byte that does not reach the volume. What delayed allocation may lose of what
+# Nix has registered, recover.sh finds.
 loop=$(losetup --find --show --direct-io=on "$image" 2>"$err") ||
   loop=$(losetup --find --show "$image" 2>"$err") ||
   fail "can't attach a loop device to $image: $(last_line "$err")"
