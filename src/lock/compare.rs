@@ -1,7 +1,7 @@
 //! Whether a project still evaluates to what its lock says.
 
 use crate::error::{Error, Kind};
-use crate::lock::{FILE, Section};
+use crate::lock::{FILE, Lock, Section};
 use crate::names::System;
 
 /// What the project evaluates to now.
@@ -87,6 +87,16 @@ impl Section {
             all.push(Deviation::Derivation { was: self.derivation.clone(), is: now.derivation.to_owned() });
         }
         all
+    }
+}
+
+/// What a `devbox lock` for `system` needs behind it to mean that one: nothing where the lock has no other.
+pub fn system_option(lock: Option<&Lock>, system: System) -> String {
+    match lock {
+        Some(lock) if lock.sections.len() > 1 || !lock.sections.contains_key(&system) => {
+            format!(" --system {system}")
+        }
+        _ => String::new(),
     }
 }
 

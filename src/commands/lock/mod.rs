@@ -10,7 +10,7 @@ use crate::config::project::Project;
 use crate::config::{Config, ProviderName};
 use crate::error::{Error, Kind, Result};
 use crate::events::{Level, Phase};
-use crate::lock::compare::{edited, not_locked};
+use crate::lock::compare::{edited, not_locked, system_option};
 use crate::lock::diff::{Diff, Side, render_diff};
 use crate::lock::packages::{is_meant_by, parse_name};
 use crate::lock::{FILE, Lock, Made, Now, Section};
@@ -43,7 +43,7 @@ pub async fn run(cx: &Context, args: &Args) -> Result<()> {
     match before {
         Some(section) if !args.update => subject.hold_against(section, args.check).await,
         None if args.check => {
-            let write = cx.again(&format!("lock{}", subject.system_option()));
+            let write = cx.again(&format!("lock{}", system_option(subject.lock.as_ref(), system)));
             Err(not_locked(system, subject.lock.is_some(), &write))
         }
         _ => subject.write(before).await,
@@ -69,17 +69,8 @@ fn which_system(config: &Config, lock: Option<&Lock>, named: Option<System>) -> 
 }
 
 impl Subject<'_> {
-    fn system_option(&self) -> String {
-        match &self.lock {
-            Some(lock) if lock.sections.len() > 1 || !lock.sections.contains_key(&self.system) => {
-                format!(" --system {}", self.system)
-            }
-            _ => String::new(),
-        }
-    }
-
     fn update_command(&self) -> String {
-        self.cx.again(&format!("lock --update{}", self.system_option()))
+        self.cx.again(&format!("lock --update{}", system_option(self.lock.as_ref(), self.system)))
     }
 
     fn wanted(&self) -> environment::Wanted {

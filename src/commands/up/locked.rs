@@ -6,7 +6,7 @@ use crate::commands::lock::{files, now, section_of, unmet};
 use crate::config::project::Project;
 use crate::error::{Error, Kind, Result};
 use crate::events::Level;
-use crate::lock::compare::{Deviation, edited, not_locked};
+use crate::lock::compare::{Deviation, edited, not_locked, system_option};
 use crate::lock::{FILE, Lock, Section};
 use crate::names::System;
 use crate::nix::environment::Evaluated;
@@ -32,7 +32,8 @@ impl Locked {
 
 impl Story<'_> {
     fn lock_command(&self, system: System, option: &str) -> String {
-        self.cx.again(&format!("lock{option} --system {system}"))
+        let system = system_option(self.locked.lock.as_ref(), system);
+        self.cx.again(&format!("lock{option}{system}"))
     }
 
     /// With `--locked` there must be something to hold the environment against.
