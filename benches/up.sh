@@ -46,7 +46,6 @@ measure() {
     report "$what" "${all[@]}"
 }
 
-"$root/scripts/fetch-hello-tools.sh"
 tidy
 printf '%-44s %8s %8s %8s\n' "seconds, $runs runs" median least most
 measure "devbox --help" devbox --help

@@ -11,13 +11,15 @@ sandbox=$root/target/demo
 # shellcheck source=sandbox.sh
 . "$root/scripts/sandbox.sh"
 
-"$root/scripts/fetch-hello-tools.sh"
 tidy
 
 say "up: builds the dev shell of examples/hello, boots a box, and moves the one into the other"
 echo "    (the first time on this machine, the box's root filesystem is made: about a minute)"
 devbox up --yes
 first=$(fingerprint)
+
+say "devbox.lock: what that environment is, to be kept in version control"
+sed '/^#/d' "$sandbox/hello/devbox.lock"
 
 say "run: a command of the dev shell, on the box"
 devbox run -- hello </dev/null
@@ -39,8 +41,8 @@ devbox run -- bash -c 'echo "$1" >~/note; sync; ls -l ~/note' bash "$note" </dev
 say "down: the box is gone, the volume stays"
 devbox down --yes
 
-say "up: a new box, and nothing to copy"
-devbox up --yes 2>&1 | tee "$sandbox/up.log"
+say "up --locked: a new box, nothing to copy, and nothing but what the lock says"
+devbox up --locked --yes 2>&1 | tee "$sandbox/up.log"
 if grep --quiet '^transfer' "$sandbox/up.log"; then
     fail "the second box was sent what its store image should have had"
 fi

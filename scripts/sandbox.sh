@@ -3,7 +3,7 @@
 # holds the boxes' root filesystem, is shared.
 #
 # Needs `sandbox`, the folder, and `root`, the repository's. Gives `say`, `fail`, `devbox` (which
-# works on examples/hello), `tidy`, `fingerprint`. Runs as root.
+# works on a copy of examples/hello), `tidy`, `fingerprint`. Runs as root.
 
 # One story at a time in one sandbox.
 mkdir -p "$(dirname "${sandbox:?}")"
@@ -32,17 +32,18 @@ fail() {
 
 devbox() {
     # Not with the lock: the box outlives us.
-    "${root:?}/target/release/devbox" -C "$root/examples/hello" "$@" 8>&-
+    "${root:?}/target/release/devbox" -C "$sandbox/hello" "$@" 8>&-
 }
 
-# Ends every box of the sandbox, however it was left, and empties the sandbox.
+# Ends every box of the sandbox, however it was left, and empties the sandbox but for a fresh copy of the example.
 tidy() {
     if [[ -d $sandbox ]]; then
-        mkdir -p "$HOME"
+        mkdir -p "$HOME" "$sandbox/hello"
         devbox --quiet down --all --force --yes || return
         rm -rf --one-file-system "$sandbox"
     fi
     mkdir -p "$HOME"
+    "$root/tests/fixtures/make-flake.sh" hello "$sandbox/hello"
 }
 
 # The fingerprint of the environment on the one box there is.

@@ -87,6 +87,7 @@ pub enum Command {
     Status(Status),
     List(List),
     Wait(Wait),
+    Lock(Lock),
     Rollback(Rollback),
     Store(Store),
     Config(Config),
@@ -122,6 +123,9 @@ pub struct Up {
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Fail with exit code 6 unless `devbox.lock` has just this environment; without a lock, too
+    #[arg(long)]
+    pub locked: bool,
     /// Answer every question with yes
     #[arg(short, long)]
     pub yes: bool,
@@ -263,6 +267,24 @@ pub enum Awaited {
     Ready,
     /// Nothing is billed any more
     Gone,
+}
+
+/// Write down exactly what the project's environment is, in `devbox.lock`.
+///
+/// One section for each system: derivation, fingerprint, and the packages that people care about, with version, store
+/// path and NAR hash. Where it is there already, the environment is built and held against it, and nothing is written:
+/// exit code 6 when it differs. `devbox up` does the same, and writes the section that is missing.
+#[derive(Args, Debug)]
+pub struct Lock {
+    /// Take what the project evaluates to now into the lock
+    #[arg(long, conflicts_with = "check")]
+    pub update: bool,
+    /// Write nothing and build nothing: fail when there is no lock, or the project evaluates to something else
+    #[arg(long)]
+    pub check: bool,
+    /// For this system; without it, for the one that the box would run
+    #[arg(long, value_name = "SYSTEM")]
+    pub system: Option<crate::names::System>,
 }
 
 /// Print each setting and where it comes from.

@@ -1,6 +1,6 @@
 //! Rent a GPU box that feels like your own laptop.
 //!
-//! The map. **Pure** (no I/O, no clock): [`names`], [`plan`], [`error`], and everything called
+//! The map. **Pure** (no I/O, no clock): [`names`], [`plan`], [`lock`], [`error`], and everything called
 //! `parse_*`, `argv_*`, `plan_*` or `render_*` anywhere. **Touches the world**: [`process`] (the only
 //! file that spawns), [`paths`], [`journal`], [`provider`], [`ssh`], [`guest`], [`transfer`].
 //! **Talks to people**: [`ui`], fed by [`events`]. [`commands`] tells the stories.
@@ -14,6 +14,7 @@ pub mod events;
 pub mod failpoint;
 pub mod guest;
 pub mod journal;
+pub mod lock;
 pub mod names;
 pub mod nix;
 pub mod paths;

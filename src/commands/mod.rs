@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod down;
 pub mod init;
 pub mod list;
+pub mod lock;
 pub mod rollback;
 pub mod run;
 pub mod ssh;
@@ -36,6 +37,7 @@ pub async fn run(cx: &Context, command: &Command) -> Result<()> {
         Command::Status(args) => status::run(cx, args).await,
         Command::List(args) => list::run(cx, args).await,
         Command::Wait(args) => wait::run(cx, args).await,
+        Command::Lock(args) => lock::run(cx, args).await,
         Command::Rollback(args) => rollback::run(cx, args).await,
         Command::Store(args) => store::run(cx, args).await,
         Command::Config(args) => config::run(cx, args),

@@ -7,13 +7,13 @@ const WIDTH: usize = 100;
 
 /// A place in a text. Both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// Where the byte at `offset` stands; what lies behind the end is the end.
-pub(super) fn position(text: &str, offset: usize) -> Position {
+pub(crate) fn position(text: &str, offset: usize) -> Position {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
     let line = before.iter().filter(|b| **b == b'\n').count() + 1;
@@ -21,7 +21,7 @@ pub(super) fn position(text: &str, offset: usize) -> Position {
 }
 
 /// The line on which `span` starts, and carets under the part of it that lies on that line.
-pub(super) fn excerpt(text: &str, span: &Range<usize>) -> [String; 2] {
+pub(crate) fn excerpt(text: &str, span: &Range<usize>) -> [String; 2] {
     let Position { line, column } = position(text, span.start);
     // Control characters would move the carets, or worse.
     let whole: Vec<char> = text

@@ -71,6 +71,15 @@ pub static KEYS: &[Key] = &[
         doc: "A package of the flake that gives the box its Nix, so that the lock pins that too.",
     },
     Key {
+        path: "environment.packages",
+        shape: Shape::Packages,
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("none"),
+        example: r#"["numpy", "libcu*"]"#,
+        doc: "Packages that `devbox.lock` and `diff` show by name, beside CUDA, cuDNN, PyTorch, FlashAttention, Triton and \
+              Python; a `*` at the end stands for any rest.",
+    },
+    Key {
         path: "box.name",
         shape: Shape::Box,
         scope: Scope::Anyone,

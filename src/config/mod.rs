@@ -4,7 +4,7 @@
 //! environment variables, flags. A list is replaced as a whole.
 
 pub mod duration;
-mod excerpt;
+pub(crate) mod excerpt;
 pub mod keys;
 pub mod layer;
 pub(crate) mod nearest;
@@ -64,6 +64,8 @@ pub struct Environment {
     pub shell: String,
     /// Installable whose package gives the box its Nix.
     pub nix: Option<String>,
+    /// Packages that the lock names; a `*` at the end stands for any rest.
+    pub packages: Vec<String>,
 }
 
 /// `[box]`.
@@ -332,6 +334,7 @@ impl Typed<'_> {
             environment: Environment {
                 shell: self.one("environment.shell")?,
                 nix: self.maybe("environment.nix")?,
+                packages: self.many("environment.packages"),
             },
             box_: BoxSettings {
                 name: self.maybe("box.name")?,

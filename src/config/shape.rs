@@ -42,6 +42,8 @@ pub enum Shape {
     Regions,
     /// Names of volumes.
     Volumes,
+    /// Names of packages; a `*` at the end stands for any rest.
+    Packages,
     /// One word of a provider's: `lambda-stack-24-04`.
     Word,
     /// The base address of an API.
@@ -55,7 +57,8 @@ pub enum Shape {
 impl Shape {
     /// Whether it takes several values.
     pub fn is_list(self) -> bool {
-        matches!(self, Self::Caches | Self::PublicKeys | Self::Patterns | Self::Regions | Self::Volumes)
+        use Shape::{Caches, Packages, Patterns, PublicKeys, Regions, Volumes};
+        matches!(self, Caches | PublicKeys | Patterns | Regions | Volumes | Packages)
     }
 
     /// Checks one value, or one item of a list, and returns it in canonical form.
@@ -75,6 +78,14 @@ impl Shape {
                 let name = text.strip_suffix('*').unwrap_or(text);
                 if text.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
                     return Err(refuse("can't be an instance type").hint("write for example `gpu_1x_h100*`"));
+                }
+            }
+            Self::Packages => {
+                let name = text.strip_suffix('*').unwrap_or(text);
+                if text.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._?=".contains(c))
+                {
+                    return Err(refuse("can't be the name of a package")
+                        .hint("write for example `numpy` or `libcu*`"));
                 }
             }
             Self::Regions => {
@@ -165,7 +176,7 @@ impl fmt::Display for Shape {
             Self::Factor => "a number from 1 to 10",
             Self::Patterns => "a list of instance types",
             Self::Regions => "a list of regions",
-            Self::Volumes => "a list of names",
+            Self::Volumes | Self::Packages => "a list of names",
             Self::Address => "an address",
             Self::Command => "a command",
             Self::Path => "a path",

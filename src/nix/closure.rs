@@ -5,9 +5,9 @@ use std::fmt;
 
 use nix_derivation::store_path::StorePath;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind, Result};
+use crate::nix::listing::Listing;
 
 /// What Nix's database says of one store path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +35,9 @@ impl Closure {
         self.0.keys().cloned().collect()
     }
 
-    /// The fingerprint, leaving out `wrapper`, Nix's own `…-env` path: it differs with the version
-    /// of Nix that wrote it (design.md, Words). The text that is hashed has one line for each store
-    /// path, sorted: the path, `sha256:` and the NAR hash, the NAR size, set apart by one blank.
+    /// The fingerprint, leaving out `wrapper`, Nix's own `…-env` path: the SHA-256 of its [`Listing`]'s text.
     pub fn fingerprint(&self, wrapper: &str) -> Fingerprint {
-        let mut hash = Sha256::new();
-        for (path, info) in self.0.iter().filter(|(path, _)| *path != wrapper) {
-            hash.update(format!("{path} sha256:{} {}\n", info.nar_hash, info.nar_size));
-        }
-        Fingerprint(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+        Listing::of(self, wrapper).fingerprint()
     }
 }
 
@@ -135,6 +129,7 @@ pub fn render_paths(count: usize) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
 
     const A: &str = "/nix/store/4x1kkg1q61mvzx0z5hv15px24pv0axln-bin";
     const B: &str = "/nix/store/v7xa9h0xla15ciz778yn8rhiq4562fpz-a-1";

@@ -7,6 +7,7 @@ use crate::events::{Events, Phase, Running, Unit};
 use crate::names::System;
 use crate::nix::closure::{Closure, Fingerprint, is_store_path, parse_registrations, render_paths};
 use crate::nix::command;
+use crate::nix::listing::Listing;
 use crate::nix::log::{Log, short_name};
 use crate::process::{Cmd, Output};
 
@@ -38,6 +39,8 @@ pub struct Wanted {
 pub struct Environment {
     /// For which system.
     pub system: System,
+    /// The dev shell's own derivation.
+    pub derivation: String,
     /// Nix's `…-env` path, whose closure is the dev shell's.
     pub output: String,
     /// The script that enters it.
@@ -69,41 +72,50 @@ impl Environment {
         all
     }
 
+    /// The store paths that the dev shell refers to: what the fingerprint is of.
+    pub fn listing(&self) -> Listing {
+        Listing::of(&self.closure, &self.output)
+    }
+
     /// The store paths whose closures are all of [`everything`](Self::everything).
     pub fn tops(&self) -> Vec<String> {
         std::iter::once(self.output.clone()).chain(self.guest_nix.iter().map(|n| n.path.clone())).collect()
     }
 }
 
+/// What is known when a dev shell has been evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluated {
+    /// Its own derivation.
+    pub derivation: String,
+    /// The Nix for the guest, where the project names one.
+    pub guest_nix: Option<String>,
+}
+
 /// Evaluates and realises; `evaluated` is told as soon as evaluation has succeeded, which is when
-/// it is worth paying for something. Afterwards everything is in this machine's store, and stays there as
+/// it is worth paying for something; its error ends it there. Afterwards everything is in this machine's store, and stays there as
 /// long as `wanted.roots` does.
 ///
 /// # Errors
 /// [`Kind::Environment`]: no such dev shell, an error of evaluation, a
 /// build that failed (with the last lines of its log).
-pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> Result<Environment> {
+pub async fn realise(
+    wanted: &Wanted,
+    events: &Events,
+    evaluated: impl AsyncFn(&Evaluated) -> Result<()>,
+) -> Result<Environment> {
     let phase = events.phase(Phase::Environment);
     phase.doing("evaluating");
     std::fs::create_dir_all(&wanted.roots).or_fail(|| format!("can't make {}", tick(&wanted.roots)))?;
 
     // First, so that nothing is paid for when it is not to be had.
-    let guest_nix = match &wanted.guest_nix {
-        None => None,
-        Some(package) => {
-            let link = wanted.roots.join("nix");
-            build(package, &link, &phase, wanted).await?;
-            let path = store_path_of(&link)?;
-            Some(GuestNix { closure: closure_of(&path).await?, path })
-        }
-    };
-
+    let guest_nix = guest_nix(wanted, &phase).await?;
     let installable = command::installable(&wanted.shell, "devShells", wanted.system);
     let profile = wanted.roots.join("env");
     // By itself: what Nix says while it realises looks the same as when it fetches what it evaluates.
-    let cmd = command::argv_evaluate(&wanted.root, &installable);
-    run_logged(&cmd, &phase, wanted, &installable).await?;
-    evaluated();
+    let derivation = evaluate(wanted, &phase).await?;
+    let path = guest_nix.as_ref().map(|nix| nix.path.clone());
+    evaluated(&Evaluated { derivation: derivation.clone(), guest_nix: path }).await?;
     let cmd = command::argv_print_dev_env(&wanted.root, &installable, &profile);
     let (script, built) = run_logged(&cmd, &phase, wanted, &installable).await?;
     let output = store_path_of(&profile)?;
@@ -114,7 +126,38 @@ pub async fn realise(wanted: &Wanted, events: &Events, evaluated: impl Fn()) -> 
     let made = if built > 0 { format!("{built} built, ") } else { String::new() };
     let size = indicatif::BinaryBytes(closure.bytes());
     phase.done(format!("{made}{}, {size}, {}", render_paths(closure.0.len()), fingerprint.short()));
-    Ok(Environment { system: wanted.system, output, script, closure, fingerprint, guest_nix })
+    Ok(Environment { system: wanted.system, derivation, output, script, closure, fingerprint, guest_nix })
+}
+
+/// Builds the Nix that the guest gets, where the project names one.
+///
+/// # Errors
+/// [`Kind::Environment`] when it is not to be had.
+pub async fn guest_nix(wanted: &Wanted, phase: &Running) -> Result<Option<GuestNix>> {
+    let Some(package) = &wanted.guest_nix else { return Ok(None) };
+    std::fs::create_dir_all(&wanted.roots).or_fail(|| format!("can't make {}", tick(&wanted.roots)))?;
+    let link = wanted.roots.join("nix");
+    build(package, &link, phase, wanted).await?;
+    let path = store_path_of(&link)?;
+    Ok(Some(GuestNix { closure: closure_of(&path).await?, path }))
+}
+
+/// Evaluates the dev shell and realises nothing. Returns its derivation.
+///
+/// # Errors
+/// [`Kind::Environment`]: no such dev shell, or an error of evaluation.
+pub async fn evaluate(wanted: &Wanted, phase: &Running) -> Result<String> {
+    let installable = command::installable(&wanted.shell, "devShells", wanted.system);
+    let cmd = command::argv_evaluate(&wanted.root, &installable);
+    let (printed, _) = run_logged(&cmd, phase, wanted, &installable).await?;
+    let derivation = String::from_utf8_lossy(&printed).trim().to_owned();
+    if is_store_path(&derivation) && derivation.ends_with(".drv") {
+        Ok(derivation)
+    } else {
+        Err(Error::new(Kind::Environment, format!("`{installable}` has no derivation"))
+            .detail(derivation)
+            .hint("`environment.shell` names the dev shell"))
+    }
 }
 
 /// Builds a package, found as `nix build` finds it: nixpkgs has its own among `legacyPackages`.

@@ -3,8 +3,10 @@
 pub mod closure;
 pub mod command;
 pub mod environment;
+pub mod listing;
 pub mod log;
 pub mod version;
 
 pub use closure::{Closure, Fingerprint, PathInfo};
 pub use environment::Environment;
+pub use listing::{Listing, Nar};

@@ -6,7 +6,7 @@ use devbox::config::reference::render_reference;
 
 use crate::support::{TestEnv, host, repository};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "init",
     "up",
     "down",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 13] = [
     "status",
     "list",
     "wait",
+    "lock",
     "rollback",
     "store",
     "config",

@@ -15,6 +15,7 @@ mod lambda_small;
 mod lambda_stage;
 mod lease;
 mod local_provider;
+mod lock;
 mod power_loss;
 #[path = "../sim/mod.rs"]
 mod sim;

@@ -62,6 +62,7 @@ fn an_edit_moves_what_changed_and_nothing_else_is_touched() {
     assert_eq!(same.result()["generation"], first["generation"]);
 
     std::fs::write(env.project("version"), "2.0\n").unwrap();
+    env.devbox(["lock", "--update"]).ok();
     let edited = env.devbox(["up", "--json"]).ok().result();
     assert_ne!(edited["fingerprint"], first["fingerprint"]);
     assert_eq!(edited["generation"], 2);

@@ -97,6 +97,7 @@ fn power_that_goes_while_up_copies_is_made_good() {
             std::fs::write(env.project(&format!("blobs/{blobs}")), bytes).unwrap();
             blobs += 1;
         }
+        env.devbox(["lock", "--update"]).ok();
         saw.push(cut("transfer", Duration::from_millis(random.u64(300..4_000))));
         let (result, found) = room.time("up", || laptop.up());
         room.say(&format!("{found}; copied {} of {}", result["copied-paths"], result["paths"]));

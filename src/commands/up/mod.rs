@@ -2,6 +2,7 @@
 
 mod choose;
 mod launch;
+mod locked;
 mod reach;
 mod report;
 mod settle;
@@ -25,7 +26,7 @@ use crate::guest::facts::Facts;
 use crate::guest::{activate, facts};
 use crate::journal::{Entry, Lock};
 use crate::names::{BoxName, LaunchId, ProjectName, System};
-use crate::nix::environment::{self, GUEST_NIX, realise};
+use crate::nix::environment::{self, Evaluated, GUEST_NIX, realise};
 use crate::nix::{self, Environment};
 use crate::plan::show::{plan_document, render_plan};
 use crate::plan::up::Source;
@@ -37,6 +38,7 @@ use crate::ssh::keys::{self, SigningKey};
 use crate::transfer::{Moved, NixCopy, transfer};
 
 use choose::Sites;
+use locked::Locked;
 
 /// All that the story needs to know.
 struct Story<'a> {
@@ -46,6 +48,7 @@ struct Story<'a> {
     config: Config,
     provider: Box<dyn Provider>,
     wanted: Wanted,
+    locked: Locked,
     /// The right to change the box; who only looks needs none.
     lock: Option<Lock>,
     /// The command as it was typed, in short, for hints.
@@ -119,6 +122,7 @@ pub async fn run(cx: &Context, args: &Up) -> Result<()> {
             instance_types: wanted.0,
             volumes: wanted.1,
         },
+        locked: Locked::read(&project, args.locked)?,
         lock,
         typed: typed(cx, args),
         signing: keys::signing(&cx.paths).await?,
@@ -169,10 +173,17 @@ impl Story<'_> {
         self.tidy(&plan).await?;
         let sites = match plan.source {
             Source::Running { .. } => None,
-            _ => Some(self.agreed(self.sites(&plan).await?).await?),
+            _ => Some(self.sites(&plan).await?),
+        };
+        let system = self.system(&plan, sites.as_ref())?;
+        self.demand_lock(system)?;
+        let sites = match sites {
+            Some(sites) => Some(self.agreed(sites).await?),
+            None => None,
         };
 
-        let (environment, up) = self.side_by_side(&plan, sites.as_ref()).await?;
+        let (environment, up) = self.side_by_side(&plan, sites.as_ref(), system).await?;
+        self.must_be_locked(&environment)?;
         self.seed(&environment, &up).await?;
         let (moved, generation) = self.bring(&environment, &up).await?;
         let entry = Entry {
@@ -184,6 +195,7 @@ impl Story<'_> {
             failpoint::hit("ready");
             self.cx.journal.write(&entry)?;
         }
+        self.write_lock(&environment).await?;
         self.report(&entry);
         self.offer_include().await?;
         self.result(&environment, &entry, moved, generation);
@@ -241,8 +253,12 @@ impl Story<'_> {
     /// The environment here and the box there, at the same time. When the environment fails while
     /// the provider is being asked, the answer is waited for: an instance nobody has written down is
     /// the one thing that must not be.
-    async fn side_by_side(&self, plan: &UpPlan, sites: Option<&Sites>) -> Result<(Environment, BoxUp)> {
-        let system = self.system(plan, sites)?;
+    async fn side_by_side(
+        &self,
+        plan: &UpPlan,
+        sites: Option<&Sites>,
+        system: System,
+    ) -> Result<(Environment, BoxUp)> {
         let default_nix = (!self.provider.images_have_nix()).then(|| GUEST_NIX.to_owned());
         let realise_wanted = environment::Wanted {
             root: self.project.root.clone(),
@@ -251,8 +267,10 @@ impl Story<'_> {
             system,
             roots: self.cx.roots(&self.project.root, system),
         };
-        let environment = realise(&realise_wanted, &self.cx.ui.events, || {
+        let environment = realise(&realise_wanted, &self.cx.ui.events, async |evaluated: &Evaluated| {
+            self.hold_against_lock(system, evaluated)?;
             self.evaluated.send_replace(true);
+            Ok(())
         });
         let up = self.box_up(plan, sites);
         tokio::pin!(environment, up);

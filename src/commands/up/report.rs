@@ -110,8 +110,8 @@ pub fn still_running(cx: &Context, name: &BoxName, error: Error) -> Error {
                 false => (format!("devbox up {name}"), format!("devbox down {name}")),
             };
             match error.kind() {
-                // What was asked for can't be.
-                Kind::Usage => error.hint(format!("{what}: `{down}` ends it")),
+                // What was asked for can't be, as things stand.
+                Kind::Usage | Kind::Differs => error.hint(format!("{what}: `{down}` ends it")),
                 _ => error.hint(format!("{what}: `{up}` continues, `{down}` ends it")),
             }
         }

@@ -43,6 +43,7 @@ fn snapshots(env: &TestEnv) -> Vec<String> {
 /// Brings up the version of the project's flake.
 fn up(env: &TestEnv, version: &str) -> Value {
     fs::write(env.project("version"), format!("{version}\n")).unwrap();
+    env.devbox(["lock", "--update"]).ok();
     env.devbox(["up", "-y", "--json"]).ok().result()
 }
 

@@ -8,6 +8,7 @@ use crate::support::{TestEnv, finish, host, until};
 
 fn up(env: &TestEnv, mib: u32) {
     fs::write(env.project("size.json"), format!(r#"{{"count":1,"mib":{mib}}}"#)).unwrap();
+    env.devbox(["lock", "--update"]).ok();
     env.devbox(["up", "-y"]).ok();
 }
 

@@ -1,0 +1,106 @@
+//! The part of `up` about `devbox.lock`: what is evaluated is held against it before anything is paid for, what was
+//! realised afterwards; where it says nothing of the system yet, what came is written down.
+
+use super::Story;
+use crate::commands::lock::{files, now, section_of, unmet};
+use crate::config::project::Project;
+use crate::error::{Error, Kind, Result};
+use crate::events::Level;
+use crate::lock::compare::{Deviation, edited, not_locked, system_option};
+use crate::lock::{FILE, Lock, Section};
+use crate::names::System;
+use crate::nix::environment::Evaluated;
+use crate::nix::{self, Environment};
+
+/// The project's lock, as it was when `up` began.
+pub(super) struct Locked {
+    lock: Option<Lock>,
+    /// `--locked`.
+    strict: bool,
+}
+
+impl Locked {
+    /// Reads it.
+    pub(super) fn read(project: &Project, strict: bool) -> Result<Self> {
+        Ok(Self { lock: files::read(&project.root)?, strict })
+    }
+
+    fn section(&self, system: System) -> Option<&Section> {
+        self.lock.as_ref()?.sections.get(&system)
+    }
+}
+
+impl Story<'_> {
+    fn lock_command(&self, system: System, option: &str) -> String {
+        let system = system_option(self.locked.lock.as_ref(), system);
+        self.cx.again(&format!("lock{option}{system}"))
+    }
+
+    /// With `--locked` there must be something to hold the environment against.
+    pub(super) fn demand_lock(&self, system: System) -> Result<()> {
+        let Locked { lock, strict } = &self.locked;
+        if !strict || self.locked.section(system).is_some() {
+            return Ok(());
+        }
+        Err(not_locked(system, lock.is_some(), &self.lock_command(system, "")))
+    }
+
+    /// What the project evaluates to must be what the lock says.
+    pub(super) fn hold_against_lock(&self, system: System, evaluated: &Evaluated) -> Result<()> {
+        let Some(section) = self.locked.section(system) else { return Ok(()) };
+        let flake_lock = files::flake_lock(&self.project.root)?;
+        let deviations = section.deviations(&now(&self.config, flake_lock.as_deref(), evaluated));
+        if deviations.is_empty() {
+            return Ok(());
+        }
+        let update = self.lock_command(system, " --update");
+        if self.locked.strict || deviations.iter().any(Deviation::is_of_the_environment) {
+            return Err(edited(system, &deviations, &update));
+        }
+        for line in deviations.iter().flat_map(Deviation::render) {
+            self.cx.ui.events.detail(format!("{line}: the environment is the same"));
+        }
+        Ok(())
+    }
+
+    /// What was realised must have the bytes that the lock names.
+    pub(super) fn must_be_locked(&self, environment: &Environment) -> Result<()> {
+        let Some(section) = self.locked.section(environment.system) else { return Ok(()) };
+        let listing = environment.listing();
+        if listing.fingerprint() == section.fingerprint {
+            return Ok(());
+        }
+        let kept = files::kept_listing(&self.cx.paths, &section.fingerprint);
+        let other = kept.map(|kept| kept.other_bytes(&listing)).unwrap_or_default();
+        Err(Error::new(
+            Kind::Differs,
+            format!("what was built here has the store paths of `{FILE}`, and other bytes"),
+        )
+        .detail(format!("lock  {}", section.fingerprint))
+        .detail(format!("here  {}", environment.fingerprint))
+        .details(other)
+        .hint(format!("`{}` accepts the bytes of here", self.lock_command(environment.system, " --update"))))
+    }
+
+    /// Writes the environment down where the lock says nothing of its system.
+    pub(super) async fn write_lock(&self, environment: &Environment) -> Result<()> {
+        let listing = environment.listing();
+        files::keep_listing(&self.cx.paths, &listing)?;
+        if self.locked.section(environment.system).is_some() {
+            return Ok(());
+        }
+        let version = nix::version::installed().await?;
+        let section = section_of(&self.config, &self.project, environment, &listing, version)?;
+        files::write(&self.project.root, environment.system, &section)?;
+        let events = &self.cx.ui.events;
+        events.info(format!("wrote `{FILE}`: {}, {}", environment.system, section.fingerprint.short()));
+        for pattern in unmet(&self.config.environment.packages, &listing) {
+            events.warn(format!("`environment.packages`: the environment has no `{pattern}`"));
+        }
+        events.note(
+            Level::Hint,
+            "keep it in version control: whoever brings this project up then gets the same bytes",
+        );
+        Ok(())
+    }
+}

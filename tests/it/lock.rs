@@ -1,0 +1,157 @@
+//! `devbox.lock`: written once, held against everything afterwards.
+
+use std::fs;
+
+use crate::support::TestEnv;
+
+/// Store paths and sizes differ from machine to machine: the static programs in them are the machine's own.
+fn shown(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let words: Vec<String> = line
+            .split_inclusive(' ')
+            .map(|word| match word.split_once("/nix/store/") {
+                Some((before, path)) if path.len() > 33 => format!("{before}/nix/store/HASH{}", &path[32..]),
+                _ => word.to_owned(),
+            })
+            .collect();
+        out.push_str(words.concat().trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn lock_text(env: &TestEnv) -> String {
+    fs::read_to_string(env.project("devbox.lock")).unwrap()
+}
+
+fn system() -> String {
+    format!("{}-linux", std::env::consts::ARCH)
+}
+
+/// `up` writes the lock, the next box is held against it, and so is whoever else brings the project up, on a volume
+/// that has nothing of it.
+#[test]
+fn up_writes_it_and_the_next_box_is_identical() {
+    let env = TestEnv::new("hello");
+    let up = env.devbox(["up", "-y"]).ok();
+    up.says(&["wrote `devbox.lock`", "hint: keep it in version control"]);
+    let lock = lock_text(&env);
+    let print = env.status()["fingerprint"].as_str().unwrap().to_owned();
+    assert!(lock.contains(&format!("[{}]\n", system())) && lock.contains(&print), "{lock}");
+    assert!(lock.contains(".packages.greeting]\n"), "{lock}");
+    let list = env.path(&format!("home/.local/state/devbox/environments/{print}.paths"));
+    assert_eq!(crate::support::host("sha256sum", &[list.to_str().unwrap()])[..64], print);
+
+    let again = env.devbox(["up"]).ok();
+    assert!(!again.stderr.contains("devbox.lock"), "{}", again.stderr);
+    env.devbox(["lock"]).ok().says(&["`devbox.lock` has this environment"]);
+    env.devbox(["down"]).ok();
+    let second = env.devbox(["up", "--locked", "--json"]).ok().result();
+    assert_eq!(second["fingerprint"].as_str(), Some(print.as_str()));
+    env.devbox(["down"]).ok();
+
+    let colleague = TestEnv::new("hello");
+    fs::copy(env.project("devbox.lock"), colleague.project("devbox.lock")).unwrap();
+    let third = colleague.devbox(["up", "-y", "--locked", "--json"]).ok().result();
+    assert_eq!(third["fingerprint"].as_str(), Some(print.as_str()));
+    assert_eq!(third["copied-paths"], third["paths"]);
+    colleague.devbox(["down"]).ok();
+    assert_eq!((lock_text(&env), lock_text(&colleague)), (lock.clone(), lock));
+}
+
+/// What differs is refused before anything is paid for, by everything but `lock --update`.
+#[test]
+fn an_edited_project_is_refused_until_the_lock_is_updated() {
+    let mut env = TestEnv::new("versioned");
+    env.set("DEVBOX_ENVIRONMENT_PACKAGES", "show-version");
+    env.devbox(["lock"]).ok().says(&["wrote `devbox.lock`"]);
+    let first = lock_text(&env);
+    env.devbox(["lock"]).ok();
+    env.devbox(["lock", "--check"]).ok();
+    env.devbox(["lock", "--update"]).ok().says(&["nothing to change"]);
+    assert_eq!(lock_text(&env), first);
+
+    fs::write(env.project("version"), "2.0\n").unwrap();
+    for command in [&["up", "-y"][..], &["up", "-y", "--locked"], &["lock"], &["lock", "--check"]] {
+        env.devbox(command).code(6).says(&[
+            "is not the one in `devbox.lock`: the project was edited",
+            "hint: `devbox lock --update` takes",
+        ]);
+    }
+    assert!(env.journal().is_empty());
+    assert_eq!(lock_text(&env), first);
+    let refused = env.devbox(["lock", "--check"]).code(6);
+    let error = &refused.stderr[refused.stderr.find("error:").unwrap()..];
+    insta::assert_snapshot!("lock-refused", shown(error).replace(&system(), "SYSTEM"));
+
+    let updated = env.devbox(["lock", "--update"]).ok().says(&["updated `devbox.lock`"]);
+    insta::assert_snapshot!("lock-update", shown(&updated.stdout));
+    assert_ne!(lock_text(&env), first);
+    env.devbox(["lock", "--check"]).ok();
+}
+
+/// `--locked` is for those who want no surprise: no lock, no section, another `flake.lock` are one.
+#[test]
+fn locked_takes_nothing_that_the_lock_does_not_say() {
+    let env = TestEnv::new("hello");
+    let none = |env: &TestEnv, what: &str| {
+        for command in [&["up", "-y", "--locked"][..], &["lock", "--check"]] {
+            env.devbox(command).code(6).says(&[what, "hint: `devbox lock"]);
+        }
+    };
+    none(&env, "there is no `devbox.lock`");
+    env.devbox(["lock"]).ok();
+    let ours = lock_text(&env);
+    let other = if system() == "x86_64-linux" { "aarch64-linux" } else { "x86_64-linux" };
+    fs::write(env.project("devbox.lock"), ours.replace(&system(), other)).unwrap();
+    env.devbox(["up", "-y", "--locked"])
+        .code(6)
+        .says(&[&format!("has no section for {}", system()), "hint:"]);
+    // The other section stays as it is, byte for byte.
+    env.devbox(["lock", "--system", &system()]).ok();
+    let both = lock_text(&env);
+    let section = |text: &str, name: &str| {
+        let from = text.find(&format!("[{name}]")).unwrap();
+        let rest = &text[from..];
+        rest[..rest.find("\n\n[").map_or(rest.len(), |_| {
+            rest.match_indices("\n\n[")
+                .find(|(at, _)| !rest[at + 3..].starts_with(name))
+                .map_or(rest.len(), |(at, _)| at + 1)
+        })]
+            .to_owned()
+    };
+    assert_eq!(section(&both, other), section(&ours.replace(&system(), other), other));
+    assert_eq!(section(&both, &system()), section(&ours, &system()));
+
+    fs::write(env.project("devbox.lock"), &ours).unwrap();
+    fs::write(env.project("flake.lock"), r#"{"nodes":{"root":{}},"root":"root","version":7}"#).unwrap();
+    env.devbox(["up", "-y", "--locked"]).code(6).says(&["`flake.lock` has changed", "is the same"]);
+    env.devbox(["lock"]).code(6).says(&["`flake.lock` has changed"]);
+    env.devbox(["lock", "--update"]).ok();
+    assert!(lock_text(&env).contains("flake-lock = \"sha256:"));
+    assert!(env.journal().is_empty());
+    env.assert_nothing_runs();
+}
+
+/// A file that is no lock is never taken for one, nor written over.
+#[test]
+fn a_lock_that_is_none() {
+    let env = TestEnv::new("hello");
+    env.devbox(["lock"]).ok();
+    let good = lock_text(&env);
+    let cases = [
+        (good.replace("size =", "sise ="), "unknown key `sise`"),
+        (format!("<<<<<<< HEAD\n{good}"), "from a merge"),
+        (good.replace("version = 1\n", "version = 2\n"), "upgrade"),
+        ("\u{0}".to_owned(), "devbox.lock:1:"),
+    ];
+    for (text, words) in cases {
+        fs::write(env.project("devbox.lock"), &text).unwrap();
+        for command in [&["up", "-y"][..], &["lock"], &["lock", "--update"], &["lock", "--check"]] {
+            env.devbox(command).code(2).says(&["devbox.lock:", words, "hint:"]);
+        }
+        assert_eq!(lock_text(&env), text);
+    }
+    assert!(env.journal().is_empty());
+}
