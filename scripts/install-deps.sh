@@ -44,6 +44,7 @@ need nix-bin nix has nix
 need nix-setup-systemd "the group nixbld" builders
 need bash-static bash-static has bash-static
 need busybox-static "a static busybox" static_busybox
+need patchelf patchelf has patchelf
 need shellcheck shellcheck has shellcheck
 need gcc "a C linker (cc)" has cc
 need libc6-dev "the C library's start files" exists /usr/include/stdlib.h

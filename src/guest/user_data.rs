@@ -56,7 +56,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 29] = scripts![
+const SCRIPTS: [(&str, &str); 31] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
@@ -68,6 +68,8 @@ const SCRIPTS: [(&str, &str); 29] = scripts![
     "recover.sh",
     "nix.sh",
     "nix-daemon.sh",
+    "driver.sh",
+    "driver-copy.sh",
     "facts.sh",
     "missing.sh",
     "seed.sh",
@@ -87,13 +89,15 @@ const SCRIPTS: [(&str, &str); 29] = scripts![
     "rollback.sh",
     "start.sh",
 ];
-const UNITS: [(&str, &str); 6] = units![
+const UNITS: [(&str, &str); 8] = units![
     "devbox.target",
     "devbox-volume.service",
     "devbox-store.service",
     "devbox-home.service",
     "devbox-nix.service",
     "devbox-nix-daemon.service",
+    "devbox-driver.service",
+    "devbox-driver.path",
 ];
 const SYSUSERS: &str = include_str!("units/sysusers.conf");
 

@@ -7,6 +7,7 @@ mod bad_environment;
 mod bad_volume;
 mod cli;
 mod crash;
+mod driver;
 mod lambda;
 mod lambda_answers;
 mod lambda_books;

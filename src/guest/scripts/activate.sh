@@ -45,4 +45,6 @@ kept=$manifests/$project
 mkdir -p "$kept"
 printf '%s\n' "$manifest" >"$kept/$generation.json.new"
 mv "$kept/$generation.json.new" "$kept/$generation.json"
+# Its patchelf may have come with this environment.
+systemctl start devbox-driver.service
 echo "$generation"

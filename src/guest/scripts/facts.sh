@@ -25,6 +25,19 @@ target=$(systemctl show --property=ActiveState --value devbox.target)
 # What is on its way up is inactive too, and has a job.
 [[ $target != inactive || -n $(systemctl list-jobs --no-legend 'devbox*') ]] || target=stopped
 
+# What Nix does not pin. A file of the kernel's for each GPU: `Model: 		 NVIDIA GH200 480GB`.
+card=null
+if [[ -r $driver/version ]]; then
+  gpus=''
+  for file in "$driver"/gpus/*/information; do
+    [[ -r $file ]] || continue
+    model=$(sed -nE 's/^Model:[[:space:]]*//p' "$file")
+    gpus+=${gpus:+,}$(json "$model")
+  done
+  state=$(cat "$run/driver" 2>&1) || state=missing
+  card="{\"version\":$(json "$(driver_version "$driver/version")"),\"state\":$(json "$state"),\"gpus\":[$gpus]}"
+fi
+
 printf '{"boot":%s,"uptime":%s,"launch":%s,"machine":%s,"kernel":%s,"nix":%s,"target":%s,"status":%s,' \
   "$(json "$(cat /proc/sys/kernel/random/boot_id)")" "$(uptime_s)" "$(json "$DEVBOX_LAUNCH")" \
   "$(json "$(uname -m)")" "$(json "$(uname -r)")" "$nix" "$(json "$target")" "$status"
@@ -37,6 +50,6 @@ if mountpoint -q /nix && mountpoint -q "$DEVBOX_VOLUME"; then
     ((room > 0 && room < free)) || room=$free
   done
 fi
-printf '"room":%d,"errors":%s,' "$room" "$errors"
+printf '"room":%d,"errors":%s,"page-size":%d,"driver":%s,' "$room" "$errors" "$(getconf PAGESIZE)" "$card"
 printf '"environment":%s,"generation":%d,"fingerprint":%s,"paths":%d,"bytes":%d}\n' \
   "$env" "$generation" "$print" "$paths" "$bytes"

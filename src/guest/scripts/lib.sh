@@ -16,6 +16,8 @@ lock=$stores/$DEVBOX_SYSTEM.lock
 manifests=$DEVBOX_VOLUME/devbox/generations/$DEVBOX_SYSTEM
 profiles=/nix/var/nix/profiles/devbox
 shells=/nix/var/devbox/shells
+# What the kernel tells of an NVIDIA driver.
+driver=${DEVBOX_DRIVER:-/proc/driver/nvidia}
 
 # The text as a JSON string.
 json() {
@@ -105,6 +107,12 @@ store_health() {
     return 1
   fi
   store_errors
+}
+
+# driver_version FILE: the version that the NVIDIA driver gives itself in /proc/driver/nvidia/version; nothing where
+# there is none. The open kernel modules word the line differently.
+driver_version() {
+  sed -nE '/^NVRM version:/ { s/^.*[[:space:]]([0-9]+\.[0-9]+(\.[0-9]+)?)([[:space:]].*)?$/\1/p; q }' "$1"
 }
 
 # A command that no script expected to fail.
