@@ -5,6 +5,7 @@ pub mod command;
 pub mod environment;
 pub mod listing;
 pub mod log;
+pub mod missing;
 pub mod version;
 
 pub use closure::{Closure, Fingerprint, PathInfo};
