@@ -110,7 +110,7 @@ fn init_writes_what_is_missing_and_nothing_else() {
 
     // A repository of its own has a project of its own.
     fs::create_dir_all(env.project("vendored/.git")).unwrap();
-    let in_git = "git add flake.nix flake.lock devbox.toml`";
+    let in_git = "add flake.nix flake.lock devbox.toml`";
     env.devbox(["-C", "vendored", "init"]).ok().says(&["flake.nix", "in a git repository", in_git]);
     assert!(env.project("vendored/flake.nix").exists() && env.project("vendored/devbox.toml").exists());
 }
