@@ -7,6 +7,8 @@ mod bad_environment;
 mod bad_volume;
 mod cli;
 mod crash;
+mod cuda_template;
+mod flake;
 mod lambda;
 mod lambda_answers;
 mod lambda_books;

@@ -49,8 +49,8 @@
               # CUDA is not free software, which Nix refuses unless told otherwise. This is nixpkgs' own list of
               # NVIDIA's licences for CUDA, cuDNN and so on. Other software that is not free stays refused.
               allowUnfreePredicate = pkgs._cuda.lib.allowUnfreeCudaPredicate;
-            }
-            // lib.optionalAttrs (cudaCapabilities != [ ]) { inherit cudaCapabilities; };
+              inherit cudaCapabilities;
+            };
           };
         in
         pkgs;
@@ -130,7 +130,10 @@
           cpu = cpuShell system;
         })
         // {
-          aarch64-darwin.default = cpuShell "aarch64-darwin";
+          aarch64-darwin = rec {
+            cpu = cpuShell "aarch64-darwin";
+            default = cpu;
+          };
         };
     };
 }
