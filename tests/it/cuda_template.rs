@@ -139,7 +139,7 @@ impl Machine {
     }
 
     /// Runs the template's own check. `changes` are of the modules' settings.
-    fn check(&self, changes: Value) -> Run {
+    fn check(&self, changes: &Value) -> Run {
         let script = repository().join("nix/templates/cuda-torch/check_cuda.py");
         // Only where the driver is said to be is another place.
         let text = fs::read_to_string(script).unwrap();
@@ -165,7 +165,7 @@ fn copy_modules(to: &Path) {
 
 #[test]
 fn the_check_says_what_there_is() {
-    let run = Machine::new().check(json!({})).ok();
+    let run = Machine::new().check(&json!({})).ok();
     assert_eq!(run.stderr, "");
     for line in [
         "torch        9.9, CUDA 12.9, from ",
@@ -200,13 +200,13 @@ fn the_check_says_why_not() {
     ];
     let machine = Machine::new();
     for (changes, what, hint) in cases {
-        let run = machine.check(changes.clone()).code(1);
+        let run = machine.check(&changes).code(1);
         let said = run.says(&["check-cuda: ", what, "hint: ", hint]);
         assert!(!said.stdout.contains("works") && !said.stderr.contains("Traceback"), "{changes}: {said:?}");
     }
     fs::remove_file(machine.env.path("driver/lib/libcuda.so.1")).unwrap();
-    machine.check(json!({})).code(1).says(&["the driver's libraries are not in", "devbox-driver"]);
+    machine.check(&json!({})).code(1).says(&["the driver's libraries are not in", "devbox-driver"]);
     fs::remove_file(machine.env.path("driver/version")).unwrap();
-    let none = machine.check(json!({})).code(1).says(&["this machine has no NVIDIA driver"]);
+    let none = machine.check(&json!({})).code(1).says(&["this machine has no NVIDIA driver"]);
     assert!(none.stdout.contains("driver       none"), "{}", none.stdout);
 }
