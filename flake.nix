@@ -26,5 +26,9 @@
       devShells = forEach (pkgs: own: { default = pkgs.callPackage ./nix/dev-shell.nix { inherit (own) devbox; }; });
 
       checks = forEach (pkgs: own: import ./nix/checks.nix { inherit pkgs; inherit (own) devbox; });
+
+      overlays.default = final: prev: { devbox = final.callPackage ./nix/package.nix { }; };
+
+      templates = import ./nix/templates // { default = self.templates.minimal; };
     };
 }

@@ -8,6 +8,7 @@ use crate::config::duration::Timespan;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::layer::Assignment;
+use crate::templates;
 use crate::ui::ColorChoice;
 
 pub use store::{Rollback, Store, StoreWork};
@@ -97,9 +98,12 @@ pub enum Command {
 
 /// Write `devbox.toml`, and a flake where there is none.
 ///
-/// Nothing that exists is overwritten.
+/// A template is what `nix flake init -t github:OWNER/devbox#TEMPLATE` writes too. Nothing that exists is overwritten.
 #[derive(Args, Debug)]
 pub struct Init {
+    /// What to start from; where there is no flake, `minimal`
+    #[arg(short, long, value_name = "TEMPLATE", value_parser = templates::Names)]
+    pub template: Option<String>,
     /// What the project is called; without it, as its folder
     #[arg(long)]
     pub name: Option<String>,
