@@ -6,6 +6,7 @@
 pub mod activate;
 pub mod bootstrap;
 pub mod facts;
+pub mod machine;
 pub mod quiesce;
 pub mod seed;
 pub mod store;

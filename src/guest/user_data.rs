@@ -56,7 +56,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 31] = scripts![
+const SCRIPTS: [(&str, &str); 32] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
@@ -74,6 +74,7 @@ const SCRIPTS: [(&str, &str); 31] = scripts![
     "missing.sh",
     "seed.sh",
     "activate.sh",
+    "record.sh",
     "shell.sh",
     "enter.sh",
     "quiesce.sh",

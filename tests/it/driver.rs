@@ -193,6 +193,38 @@ fn a_box_gets_a_driver() {
         "{status}"
     );
 
+    // A launch of this volume knows what was there before, and says what has changed.
+    let up = env.devbox(["up"]).ok();
+    up.says(&[
+        "not pinned by Nix, and changed since ",
+        ": driver 570.86.15, was none; GPU NVIDIA GH200 480GB, was none",
+    ]);
+    assert!(!env.devbox(["up"]).ok().stderr.contains("not pinned"), "told twice");
+    let launches = env.volume().join(format!("devbox/launches/{}-linux/hello.jsonl", std::env::consts::ARCH));
+    let launches = std::fs::read_to_string(launches).unwrap();
+    let records: Vec<serde_json::Value> =
+        launches.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(records.len(), 2, "{launches}");
+    assert_eq!(
+        (&records[0]["driver"], &records[1]["driver"]),
+        (&serde_json::Value::Null, &"570.86.15".into())
+    );
+    assert_eq!(records[0]["fingerprint"], records[1]["fingerprint"]);
+    let machine = &env.status()["machine"];
+    assert_eq!(
+        (&machine["driver"], &machine["gpus"][0]),
+        (&"570.86.15".into(), &"NVIDIA GH200 480GB".into())
+    );
+    assert_eq!(machine["page-size"], 4096);
+    let card = env.devbox(["status"]).ok().stdout;
+    assert!(card.contains("NVIDIA GH200 480GB, driver 570.86.15"), "{card}");
+
+    // Without a patchelf they are there, and `up` does not call that well.
+    env.on_box("sudo rm /usr/local/bin/patchelf && sudo systemctl start devbox-driver.service");
+    env.devbox(["up"])
+        .ok()
+        .says(&["warning: CUDA may not work: NVIDIA 570.86.15, 3 libraries", "`pkgs.patchelf`"]);
+
     // After a reboot by itself; without a driver nothing is left of it.
     env.on_box("sudo rm -r /opt/driver/proc && sudo systemctl start devbox-driver.service");
     assert_eq!(

@@ -180,7 +180,7 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, found: Option<&Result
         environment: facts.as_ref().and_then(|f| f.environment.clone()),
         generation: facts.as_ref().map(|f| f.generation),
         fingerprint: facts.as_ref().map_or(recorded, |f| f.fingerprint.as_ref().map(|f| f.0.clone())),
-        kernel: facts.as_ref().map(|f| f.kernel.clone()),
+        machine: facts.as_ref().map(Facts::whole_machine).or_else(|| entry.machine.clone()),
         nix: facts.and_then(|f| f.nix),
     }
 }

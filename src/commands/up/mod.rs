@@ -3,6 +3,7 @@
 mod choose;
 mod launch;
 mod locked;
+mod machine;
 mod reach;
 mod report;
 mod settle;
@@ -185,8 +186,10 @@ impl Story<'_> {
         let (environment, up) = self.side_by_side(&plan, sites.as_ref(), system).await?;
         self.must_be_locked(&environment)?;
         self.seed(&environment, &up).await?;
-        let (moved, generation) = self.bring(&environment, &up).await?;
+        let (moved, facts) = self.bring(&environment, &up).await?;
+        let machine = self.note_machine(&up.guest, &up.entry, &facts, &environment.fingerprint).await;
         let entry = Entry {
+            machine: Some(machine),
             ready: up.entry.ready.or_else(|| Some(Timestamp::now())),
             fingerprint: Some(environment.fingerprint.clone()),
             ..up.entry.clone()
@@ -198,7 +201,7 @@ impl Story<'_> {
         self.write_lock(&environment).await?;
         self.report(&entry);
         self.offer_include().await?;
-        self.result(&environment, &entry, moved, generation);
+        self.result(&environment, &entry, moved, facts.generation);
         Ok(())
     }
 
@@ -300,12 +303,12 @@ impl Story<'_> {
     }
 
     /// The environment on the box: moved, made current, compared. Nothing where it is there.
-    async fn bring(&self, environment: &Environment, up: &BoxUp) -> Result<(Moved, u64)> {
+    async fn bring(&self, environment: &Environment, up: &BoxUp) -> Result<(Moved, Facts)> {
         let there = &up.facts;
         if there.environment.as_ref() == Some(&environment.output)
             && there.fingerprint.as_ref() == Some(&environment.fingerprint)
         {
-            return Ok((Moved { paths: 0, bytes: 0 }, there.generation));
+            return Ok((Moved { paths: 0, bytes: 0 }, there.clone()));
         }
         match self.carry(environment, &up.guest, there.room).await {
             Ok(brought) => Ok(brought),
@@ -316,20 +319,21 @@ impl Story<'_> {
         }
     }
 
-    async fn carry(&self, environment: &Environment, guest: &Guest, room: u64) -> Result<(Moved, u64)> {
+    async fn carry(&self, environment: &Environment, guest: &Guest, room: u64) -> Result<(Moved, Facts)> {
         let events = &self.cx.ui.events;
         let moved = transfer(&NixCopy, environment, &self.signing, guest, room, events).await?;
         failpoint::hit("transferred");
-        let generation = activate::make_current(guest, &self.project_name, environment, events).await?;
+        activate::make_current(guest, &self.project_name, environment, events).await?;
         let phase = events.phase(Phase::Verify);
-        let there = facts::ask(guest, &self.project_name).await?.fingerprint;
+        let facts = facts::ask(guest, &self.project_name).await?;
+        let there = &facts.fingerprint;
         if there.as_ref() != Some(&environment.fingerprint) {
             return Err(Error::new(Kind::Differs, format!("the environment on `{}` is not the one built here", guest.name))
                 .detail(format!("here   {}", environment.fingerprint))
-                .detail(format!("there  {}", there.map_or("none".into(), |f| f.to_string())))
+                .detail(format!("there  {}", there.as_ref().map_or("none".into(), ToString::to_string)))
                 .hint("the box or its store image is damaged: `nix-store --verify --check-contents` on it tells more"));
         }
         phase.done(environment.fingerprint.short());
-        Ok((moved, generation))
+        Ok((moved, facts))
     }
 }

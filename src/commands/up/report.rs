@@ -78,6 +78,7 @@ impl Story<'_> {
                 "address": entry.address,
                 "fingerprint": environment.fingerprint,
                 "environment": environment.output,
+                "machine": entry.machine,
                 "generation": generation,
                 "paths": environment.closure.0.len(),
                 "bytes": environment.closure.bytes(),
