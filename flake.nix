@@ -19,6 +19,7 @@
         devbox = {
           type = "app";
           program = "${own.devbox}/bin/devbox";
+          meta = { inherit (own.devbox.meta) description; };
         };
         default = devbox;
       });

@@ -35,13 +35,16 @@ impl Checkout {
 
     /// Nix on a flake, all of whose nixpkgs is the stand-in; `words` come behind the flake.
     pub(crate) fn nix(&self, command: &[&str], flake: &str, words: &[&str]) -> Run {
-        let home = format!("HOME={}", self.env.path("home").display());
         let nixpkgs = format!("path:{}", self.env.path("nixpkgs").display());
-        let options = ["--extra-experimental-features", "nix-command flakes", "--offline"];
-        // Builds here take milliseconds, and the program that is put into one needs this machine's C library.
-        let builds = ["--option", "sandbox", "false", "--option", "substituters", ""];
         let pins = ["--no-write-lock-file", "--override-input", "nixpkgs", &nixpkgs];
-        host_run("env", &[&[&*home, "nix"], &options[..], command, &builds, &pins, &[flake], words].concat())
+        self.bare_nix(&[command, &pins, &[flake], words].concat())
+    }
+
+    /// Nix as it is, with a home of its own and without network.
+    fn bare_nix(&self, words: &[&str]) -> Run {
+        let home = format!("HOME={}", self.env.path("home").display());
+        let options = ["--extra-experimental-features", "nix-command flakes", "--offline"];
+        host_run("env", &[&[&*home, "nix"], &options[..], words].concat())
     }
 
     /// What a flake's attribute comes to, a Nix function applied to it.
@@ -181,7 +184,17 @@ fn nix_run_runs_the_program() {
         fs::copy(from, to).unwrap();
     };
     let flake = checkout.folder("devbox");
-    let without = checkout.nix(&["build", "--no-link"], &flake, &[]);
+    // A store of its own, which goes with the test. In the sandbox the program needs this machine's C library.
+    let store = checkout.env.path("store");
+    let libraries =
+        ["/lib", "/lib64", "/usr/lib", "/usr/lib64"].into_iter().filter(|l| Path::new(l).exists());
+    let libraries = libraries.collect::<Vec<_>>().join(" ");
+    let nix = |command: &[&str], flake: &str, words: &[&str]| {
+        let store = ["--store", store.to_str().unwrap(), "--option", "sandbox", "true"];
+        let more = ["--option", "extra-sandbox-paths", &libraries, "--option", "substituters", ""];
+        checkout.nix(&[command, &store, &more].concat(), flake, words)
+    };
+    let without = nix(&["build", "--no-link"], &flake, &[]);
     assert_ne!(without.code, 0, "there is nothing to build with");
 
     host(
@@ -193,11 +206,12 @@ fn nix_run_runs_the_program() {
     host("strip", &["-S", "-o", slim.to_str().unwrap(), env!("CARGO_BIN_EXE_devbox")]);
     put(&slim, &format!("built/{HERE}/devbox"));
 
-    let version = checkout.nix(&["run"], &flake, &["--", "--version"]).ok().stdout;
+    let version = nix(&["run"], &flake, &["--", "--version"]).ok().stdout;
     assert_eq!(version, format!("devbox {}\n", env!("CARGO_PKG_VERSION")));
 
-    let out = checkout.eval(&checkout.folder(&format!("packages.{HERE}.devbox")), "d: d.outPath");
-    let out = Path::new(out.as_str().unwrap());
+    let package = checkout.folder(&format!("packages.{HERE}.devbox.outPath"));
+    let out = nix(&["eval", "--raw"], &package, &[]).ok().stdout;
+    let out = store.join(out.trim_start_matches('/'));
     for (shell, file) in [
         ("bash", "bash-completion/completions/devbox.bash"),
         ("fish", "fish/vendor_completions.d/devbox.fish"),
@@ -253,14 +267,10 @@ fn every_name_of_nixpkgs_was_looked_up() {
         (format!("legacyPackages.{HERE}"), ""),
         (format!("legacyPackages.{HERE}.python3Packages"), "python3Packages."),
     ] {
-        let home = format!("HOME={}", checkout.env.path("home").display());
         let flake = format!("{nixpkgs}#{attribute}");
-        let features = ["--extra-experimental-features", "nix-command flakes", "--offline"];
-        let words = ["eval", "--json", &flake, "--apply", "builtins.attrNames"];
-        let names = host("env", &[&[&*home, "nix"], &features[..], &words].concat());
-        let names: Vec<String> = serde_json::from_str(&names).unwrap();
-        for name in names {
-            let named = format!("`{prefix}{name}`");
+        let names = checkout.bare_nix(&["eval", "--json", &flake, "--apply", "builtins.attrNames"]);
+        for name in names.ok().json().as_array().unwrap() {
+            let named = format!("`{prefix}{}`", name.as_str().unwrap());
             assert!(readme.contains(&named), "{named} is not in the stand-in's README");
         }
     }
@@ -276,15 +286,10 @@ fn templates_are_the_same_from_nix_and_from_devbox() {
         let said = json!({ "description": template.about, "welcomeText": template.next });
         assert_eq!(all[template.name], said);
         let (by_nix, by_devbox) = (checkout.env.path("by-nix"), checkout.env.path("by-devbox"));
-        for folder in [&by_nix, &by_devbox] {
-            fs::create_dir(folder).unwrap();
-        }
-        let flake = checkout.folder(template.name);
-        let home = format!("HOME={}", checkout.env.path("home").display());
-        let features = ["--extra-experimental-features", "nix-command flakes", "--offline"];
-        let init = ["flake", "init", "--template", &flake];
-        let here = ["-C", by_nix.to_str().unwrap(), &home, "nix"];
-        host("env", &[&here[..], &features, &init].concat());
+        // `nix flake new` is `nix flake init` in a new folder.
+        let new = ["flake", "new", "--template", &checkout.folder(template.name), by_nix.to_str().unwrap()];
+        checkout.bare_nix(&new).ok();
+        fs::create_dir(&by_devbox).unwrap();
         checkout
             .env
             .devbox(["-C", by_devbox.to_str().unwrap(), "init", "--template", template.name])
@@ -301,6 +306,7 @@ fn templates_are_the_same_from_nix_and_from_devbox() {
 /// The locks are whole, and all of one nixpkgs.
 #[test]
 fn every_lock_names_the_same_nixpkgs() {
+    let checkout = Checkout::new();
     let lock = |folder: &Path| -> Value {
         serde_json::from_slice(&fs::read(folder.join("flake.lock")).unwrap()).unwrap()
     };
@@ -317,11 +323,9 @@ fn every_lock_names_the_same_nixpkgs() {
         let url = format!("github:NixOS/nixpkgs/{}", original["ref"].as_str().unwrap());
         assert!(flake.contains(&url), "{} does not want {url}", template.name);
         // Nix has nothing to add to it.
-        let features = ["--extra-experimental-features", "nix-command flakes", "--offline"];
-        let flake = format!("path:{}", folder.display());
+        let flake = checkout.template(template.name, "");
         let metadata = ["flake", "metadata", "--json", "--no-update-lock-file", &flake];
-        let metadata: Value =
-            serde_json::from_str(&host("nix", &[&features[..], &metadata].concat())).unwrap();
+        let metadata = checkout.bare_nix(&metadata).ok().json();
         assert_eq!(metadata["locks"]["nodes"]["nixpkgs"]["locked"], *locked);
     }
 }

@@ -30,10 +30,10 @@
       # [ ]        nixpkgs' default: every generation of GPUs that its CUDA supports. That is what public caches build,
       #            so PyTorch can come from one (`[caches]` in devbox.toml). A cache has what it built of the very
       #            revision in flake.lock, and cache.nixos-cuda.org has nothing for aarch64-linux.
-      # [ "9.0" ]  Hopper alone, which GH200 and H100 are. No cache has that: PyTorch and the CUDA libraries under it are
-      #            compiled once, on the box, in an hour or more. They are a fraction of the size, and the volume
-      #            keeps them. The better choice too where the caches have nothing: each generation is compiled by
-      #            itself. `devbox up --dry-run` says what would be compiled.
+      # [ "9.0" ]  Hopper alone, which GH200 and H100 are. No cache has that: PyTorch and what it needs of GPU code are
+      #            compiled once, which takes hours on a few cores and long enough on many. They are smaller then, and
+      #            the volume keeps them. The better choice too where the caches have nothing, since each generation
+      #            is compiled by itself. `devbox up --dry-run` says what would be compiled.
       cudaCapabilities = [ ];
 
       # nixpkgs with CUDA. Not `legacyPackages`: that has nixpkgs' default settings, without CUDA.
@@ -55,7 +55,7 @@
         in
         pkgs;
 
-      # What is changed in nixpkgs. FlashAttention is compiled on the box for that, in half an hour or so.
+      # What is changed in nixpkgs. No cache has FlashAttention with these changes: it is compiled once.
       overlay = final: prev: {
         pythonPackagesExtensions = prev.pythonPackagesExtensions ++ [
           (pyFinal: pyPrev: {
