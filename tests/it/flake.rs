@@ -72,6 +72,12 @@ impl Checkout {
         fs::write(file, text.replace(from, to)).unwrap();
     }
 
+    /// Static programs for what the stand-in builds.
+    fn give_tools(&self) {
+        let script = repository().join("scripts/fetch-hello-tools.sh");
+        host(script.to_str().unwrap(), &[self.env.path("nixpkgs").to_str().unwrap()]);
+    }
+
     /// The derivation of the program, for this machine.
     #[track_caller]
     fn program(&self) -> Value {
@@ -197,10 +203,7 @@ fn nix_run_runs_the_program() {
     let without = nix(&["build", "--no-link"], &flake, &[]);
     assert_ne!(without.code, 0, "there is nothing to build with");
 
-    host(
-        repository().join("scripts/fetch-hello-tools.sh").to_str().unwrap(),
-        &[checkout.env.path("nixpkgs").to_str().unwrap()],
-    );
+    checkout.give_tools();
     // Without debug information, which is most of it.
     let slim = checkout.env.path("slim");
     host("strip", &["-S", "-o", slim.to_str().unwrap(), env!("CARGO_BIN_EXE_devbox")]);
@@ -223,6 +226,35 @@ fn nix_run_runs_the_program() {
     // Whoever has no Nix and no ssh on PATH gets them, behind what is there.
     let wrapper = fs::read_to_string(out.join("bin/devbox")).unwrap();
     assert!(wrapper.contains("-nix/bin:/nix/store/") && wrapper.contains("-openssh/bin"), "{wrapper}");
+}
+
+/// From an empty repository to a shell on a box.
+#[test]
+fn a_project_from_a_template_comes_up() {
+    let checkout = Checkout::new();
+    let env = &checkout.env;
+    checkout.give_tools();
+    let project = env.project("");
+    let git = |args: &[&str]| host("git", &[&["-C", project.to_str().unwrap()], args].concat());
+    git(&["init", "--quiet"]);
+    let init = env.devbox(["init", "--template", "minimal"]).ok();
+    let (_, hint) = init.stderr.split_once("Nix sees only what git knows: `git ").unwrap();
+    let hint = hint.split('`').next().unwrap().to_owned();
+    // Not the true nixpkgs, which is far away; `up` locks this one.
+    let flake = fs::read_to_string(env.project("flake.nix")).unwrap();
+    let nixpkgs = format!("path:{}", env.path("nixpkgs").display());
+    let flake = flake.replace("github:NixOS/nixpkgs/nixos-26.05", &nixpkgs);
+    fs::write(env.project("flake.nix"), flake).unwrap();
+    fs::write(env.project("flake.lock"), r#"{ "nodes": { "root": {} }, "root": "root", "version": 7 }"#)
+        .unwrap();
+
+    env.devbox(["up", "-y"]).code(3).says(&["git does not know the flake", "git add"]);
+    git(&hint.split(' ').collect::<Vec<_>>());
+    env.devbox(["up", "-y"]).ok();
+    let said = env.devbox(["run", "--", "git"]).ok().stdout;
+    assert_eq!(said, "git of the stand-in for nixpkgs\n");
+    env.devbox(["down"]).ok();
+    env.assert_nothing_runs();
 }
 
 /// What is called by a name that nixpkgs does not have, or with an argument that it does not know, is noticed.
