@@ -1,6 +1,7 @@
 {
   description = "Rent a GPU box that feels like your own laptop";
 
+  # How the pin in `flake.lock` was checked: tests/fixtures/nixpkgs/README.md.
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
 
   # Only routes: what is behind each name is in `nix/`.
