@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::guest::bootstrap::Status;
+use crate::guest::checks::Standing;
 use crate::guest::machine::Machine;
 use crate::guest::script;
 use crate::names::{LaunchId, ProjectName};
@@ -41,6 +42,9 @@ pub struct Facts {
     /// Its NVIDIA driver, where it has one.
     #[serde(default)]
     pub driver: Option<Driver>,
+    /// How the project's checks stand, where some were run since it booted.
+    #[serde(default)]
+    pub checks: Option<Standing>,
     /// The version of its Nix, where it has one.
     pub nix: Option<String>,
     /// What systemd says of `devbox.target`; `stopped` when nothing brings it up either.

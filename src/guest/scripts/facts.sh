@@ -53,5 +53,8 @@ if mountpoint -q /nix && mountpoint -q "$DEVBOX_VOLUME"; then
   done
 fi
 printf '"room":%d,"errors":%s,"page-size":%d,"driver":%s,' "$room" "$errors" "$(getconf PAGESIZE)" "$card"
+checks=null
+[[ ! -r $run/checks/$project.json ]] || checks=$(<"$run/checks/$project.json")
+printf '"checks":%s,' "$checks"
 printf '"environment":%s,"generation":%d,"fingerprint":%s,"paths":%d,"bytes":%d}\n' \
   "$env" "$generation" "$print" "$paths" "$bytes"
