@@ -13,7 +13,6 @@ use crate::guest::script;
 use crate::names::{BoxName, ProjectName};
 use crate::nix::Fingerprint;
 use crate::ssh::Guest;
-use crate::ui::render_seconds;
 
 /// How many of the last lines of a check a failure shows.
 const SHOWN: usize = 20;
@@ -163,9 +162,7 @@ pub async fn run(
     let output = cmd.run_lines(said, |line| drop(keep(line))).await.map_err(|e| e.with_kind(Kind::Guest))?;
     let how = match output.status.code() {
         Some(0) => return Ok(answer.into_inner()),
-        Some(TIME_IS_UP) if began.elapsed() >= time => {
-            format!("did not end in {}", render_seconds(time.as_secs_f64()))
-        }
+        Some(TIME_IS_UP) if began.elapsed() >= time => format!("did not end within {seconds} s"),
         Some(255) | None => return guest.judge(&cmd, output).map(|_| String::new()),
         Some(code) => format!("failed (exit status {code})"),
     };
