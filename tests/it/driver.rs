@@ -265,6 +265,45 @@ fn the_step_says_how_it_is() {
     drop(run);
 }
 
+/// `make test-gpu`, whose real driver and GPU are not had here: without them it says so, and that is no success. With
+/// what stands in for them all of it runs, and it fails where the libraries do not find one another.
+#[test]
+fn the_test_on_a_gpu_tells_what_it_found() {
+    let machine = Machine::new();
+    let test = |set: &[(&str, &str)]| {
+        let mut script = Command::new(repository().join("scripts/test-gpu.sh"));
+        script.env("DEVBOX_DRIVER", machine.path("proc")).env("TEST_GPU_FOLDER", machine.path("work"));
+        script.env("DEVBOX_LD_CACHE", machine.path("ld.so.cache")).envs(set.iter().copied());
+        let ran = script.output().unwrap();
+        (ran.status.code().unwrap(), text(&ran.stdout) + &text(&ran.stderr))
+    };
+    let (code, said) = test(&[("DEVBOX_DRIVER", "/nonexistent")]);
+    assert_eq!(code, 77, "{said}");
+    assert!(said.contains("no NVIDIA driver on this machine"), "{said}");
+
+    let cuda = "libcuda.so.570.86.15";
+    std::fs::copy(machine.path("cuda").join(cuda), machine.path("lib").join(cuda)).unwrap();
+    let (code, said) = test(&[]);
+    assert_eq!(code, 0, "{said}");
+    for words in
+        ["GPU 0      NVIDIA GH200 480GB", "its answer is 42", "/lib/libnvidia-ptxjitcompiler.so.570.86.15\n"]
+    {
+        assert!(said.contains(words), "`{words}` is not in:\n{said}");
+    }
+    let (code, said) = test(&[("TEST_NO_GPU", "1")]);
+    assert_eq!(code, 77, "{said}");
+    assert!(said.contains("the driver is there, and no GPU"), "{said}");
+
+    // A patchelf that does nothing.
+    let bin = machine.path("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink("/bin/true", bin.join("patchelf")).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let (code, said) = test(&[("PATH", &path)]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("cuModuleLoadData: error 221, PTX JIT compiler library not found"), "{said}");
+}
+
 /// On a box: none at first, which is one line and no error; then one is installed, and programs find it at once.
 #[test]
 fn a_box_gets_a_driver() {
