@@ -368,6 +368,15 @@ fn a_box_gets_a_driver() {
         .ok()
         .says(&["warning: CUDA may not work: NVIDIA 570.86.15, 4 libraries", "`pkgs.patchelf`"]);
 
+    // One in the closure of an environment will do, as nixpkgs' mkShell has it: the box needs none of its own.
+    env.on_box(
+        "mkdir -p /tmp/patchelf-0.15.2/bin && cp /opt/driver/patchelf /tmp/patchelf-0.15.2/bin && \
+         sudo nix-env --quiet --profile /nix/var/nix/profiles/devbox/other --set $(nix-store --add /tmp/patchelf-0.15.2) && \
+         ! type -P patchelf && sudo systemctl start devbox-driver.service",
+    );
+    assert_eq!(env.on_box("cat /run/devbox/driver; /opt/driver/program"), "ready\n42");
+    assert!(!env.devbox(["up"]).ok().stderr.contains("CUDA may not work"));
+
     // Another driver in the kernel, without a reboot: the next shell looks.
     env.on_box("echo '-' | sudo tee -a /opt/driver/proc/version");
     env.devbox(["run", "--", "true"]).ok().says(&["devbox: the NVIDIA driver has changed"]);

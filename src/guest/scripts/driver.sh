@@ -16,13 +16,9 @@ tell() {
 }
 trap 'tell failed "line $LINENO of driver.sh failed: $BASH_COMMAND"; exit 0' ERR
 
-# From what the box's Nix was seeded with, from a current environment, else the box's own.
+# From a current environment, else the box's own.
 find_patchelf() {
-  local seeded=/nix/var/nix/gcroots/devbox/patchelf/bin/patchelf profile path
-  if [[ -x $seeded ]]; then
-    readlink --canonicalize "$seeded"
-    return
-  fi
+  local profile path
   for profile in "$profiles"/*; do
     [[ $profile != *-link && -e $profile ]] || continue
     while read -r path; do
