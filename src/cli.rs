@@ -124,6 +124,9 @@ pub struct Up {
     /// How long to wait for a machine to become free, such as `30min`, `2h`
     #[arg(long, value_name = "TIME")]
     pub wait_capacity: Option<String>,
+    /// Run the project's checks again, though they have passed
+    #[arg(long)]
+    pub check: bool,
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

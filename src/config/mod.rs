@@ -66,6 +66,10 @@ pub struct Environment {
     pub nix: Option<String>,
     /// Packages that the lock names; a `*` at the end stands for any rest.
     pub packages: Vec<String>,
+    /// Commands that must pass on the box.
+    pub checks: Vec<String>,
+    /// How long each of them may take.
+    pub check_timeout: Duration,
 }
 
 /// `[box]`.
@@ -335,6 +339,8 @@ impl Typed<'_> {
                 shell: self.one("environment.shell")?,
                 nix: self.maybe("environment.nix")?,
                 packages: self.many("environment.packages"),
+                checks: self.many("environment.checks"),
+                check_timeout: self.span("environment.check-timeout")?,
             },
             box_: BoxSettings {
                 name: self.maybe("box.name")?,
@@ -401,7 +407,7 @@ impl Typed<'_> {
 
     fn many(&self, path: &str) -> Vec<String> {
         match self.value(path) {
-            Some(Value::Many(items)) => items.clone(),
+            Some(Value::Many(items) | Value::Lines(items)) => items.clone(),
             Some(Value::One(item)) => vec![item.clone()],
             None => Vec::new(),
         }

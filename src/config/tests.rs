@@ -25,7 +25,10 @@ fn the_defaults() {
     let Resolved { config, settings } = resolve(&[], &defaults(Some("/src/My Project"))).unwrap();
     assert_eq!(config.project_name().unwrap().as_str(), "my-project");
     assert_eq!(config.box_name().unwrap().as_str(), "my-project");
-    assert_eq!(config.environment, Environment { shell: ".#default".into(), nix: None, packages: vec![] });
+    let check_timeout = Duration::from_secs(600);
+    let (packages, checks) = (vec![], vec![]);
+    let expected = Environment { shell: ".#default".into(), nix: None, packages, checks, check_timeout };
+    assert_eq!(config.environment, expected);
     assert_eq!(config.boot_timeout(), Duration::from_secs(600));
     assert_eq!(config.capacity.factor(), 1.5);
     assert_eq!(config.preset().unwrap(), None);

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::guest::bootstrap::Status;
+use crate::guest::checks::Standing;
 use crate::guest::machine::Machine;
 use crate::guest::script;
 use crate::names::{LaunchId, ProjectName};
@@ -13,9 +14,10 @@ use crate::ssh::Guest;
 /// An NVIDIA driver, as the kernel tells of it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Driver {
-    /// Its version.
-    pub version: String,
-    /// How programs of Nix find its libraries: `ready`, `plain` (they don't find one another), or what went wrong.
+    /// Its version; nothing where it is not loaded.
+    pub version: Option<String>,
+    /// How programs of Nix find its libraries: `ready`, `plain` (they don't find one another), `mismatch` (they are of
+    /// another version), `unloaded`, or what went wrong.
     pub state: String,
     /// The models of its GPUs.
     pub gpus: Vec<String>,
@@ -40,6 +42,9 @@ pub struct Facts {
     /// Its NVIDIA driver, where it has one.
     #[serde(default)]
     pub driver: Option<Driver>,
+    /// How the project's checks stand, where some were run since it booted.
+    #[serde(default)]
+    pub checks: Option<Standing>,
     /// The version of its Nix, where it has one.
     pub nix: Option<String>,
     /// What systemd says of `devbox.target`; `stopped` when nothing brings it up either.
@@ -75,7 +80,7 @@ impl Facts {
             processor: self.machine.clone(),
             kernel: self.kernel.clone(),
             page_size: self.page_size,
-            driver: self.driver.as_ref().map(|d| d.version.clone()),
+            driver: self.driver.as_ref().and_then(|d| d.version.clone()),
             gpus: self.driver.as_ref().map(|d| d.gpus.clone()).unwrap_or_default(),
         }
     }
@@ -87,6 +92,8 @@ impl Facts {
         let detail = detail.unwrap_or("its libraries were not looked at");
         let way = match driver.state.as_str() {
             "plain" => "put `pkgs.patchelf` into the dev shell",
+            "mismatch" => "`devbox ssh --plain -- sudo reboot` makes them one",
+            "unloaded" => "`devbox ssh --plain -- sudo modprobe nvidia` tells more",
             _ => "`devbox ssh --plain -- journalctl -u devbox-driver` tells more",
         };
         Some(format!("CUDA may not work: {detail}; {way}"))
@@ -163,6 +170,10 @@ mod tests {
             with(&driver("plain")).driver_trouble().unwrap(),
             "CUDA may not work: NVIDIA 570, 3 libraries, alone; put `pkgs.patchelf` into the dev shell"
         );
+        assert!(with(&driver("mismatch")).driver_trouble().unwrap().contains("sudo reboot"));
+        let unloaded = with(r#"{"version":null,"state":"unloaded","gpus":[]}"#);
+        assert!(unloaded.driver_trouble().unwrap().contains("modprobe"));
+        assert_eq!(unloaded.whole_machine().driver, None);
         assert!(with(&driver("failed")).driver_trouble().unwrap().contains("journalctl -u devbox-driver"));
         let machine = with(&driver("ready")).whole_machine();
         assert_eq!((machine.driver.as_deref(), machine.page_size), (Some("570"), Some(65536)));

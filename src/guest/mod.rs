@@ -5,6 +5,7 @@
 
 pub mod activate;
 pub mod bootstrap;
+pub mod checks;
 pub mod facts;
 pub mod machine;
 pub mod quiesce;

@@ -56,7 +56,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 32] = scripts![
+const SCRIPTS: [(&str, &str); 34] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
@@ -76,6 +76,8 @@ const SCRIPTS: [(&str, &str); 32] = scripts![
     "activate.sh",
     "record.sh",
     "shell.sh",
+    "check.sh",
+    "checked.sh",
     "enter.sh",
     "quiesce.sh",
     "work.sh",

@@ -5,6 +5,7 @@
 
 mod bad_environment;
 mod bad_volume;
+mod checks;
 mod cli;
 mod crash;
 mod cuda_template;

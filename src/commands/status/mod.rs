@@ -148,7 +148,10 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, found: Option<&Result
     };
     let (ready, state) = match &facts {
         Ok(Facts { errors: Some(why), .. }) => (false, why.clone()),
-        Ok(facts) if facts.is_set_up() && facts.nix.is_some() => (true, "ready".to_owned()),
+        Ok(facts) if facts.is_set_up() && facts.nix.is_some() => {
+            let hindrance = facts.checks.as_ref().and_then(|checks| checks.hindrance(name));
+            (hindrance.is_none(), hindrance.unwrap_or_else(|| "ready".to_owned()))
+        }
         Ok(facts) if facts.is_at_rest() => (false, format!("at rest; `devbox up {name}` sets it to work")),
         Ok(facts) => match facts.status.failed() {
             Some(step) => (false, format!("{} failed: {}", step.step, step.detail)),

@@ -1,5 +1,6 @@
 //! `devbox up`: from a flake to a box with its dev shell.
 
+mod checks;
 mod choose;
 mod launch;
 mod locked;
@@ -199,6 +200,7 @@ impl Story<'_> {
             self.cx.journal.write(&entry)?;
         }
         self.write_lock(&environment).await?;
+        self.check(&up, &facts, &environment.fingerprint, args.check).await?;
         self.report(&entry);
         self.offer_include().await?;
         self.result(&environment, &entry, moved, facts.generation);
@@ -218,6 +220,13 @@ impl Story<'_> {
             vec![format!("build   `{}` of {}", self.config.environment.shell, self.project.root.display())];
         lines.extend(render_plan(&self.wanted, &plan, placements, offers));
         lines.push("copy    what the box lacks of the environment, and make it current".into());
+        lines.extend(
+            self.config
+                .environment
+                .checks
+                .iter()
+                .map(|check| format!("check   `{check}`, in the dev shell there")),
+        );
         if self.cx.ui.is_json() {
             self.cx.ui.document(&plan_document(&self.wanted, &plan, placements, offers, &lines));
         } else {

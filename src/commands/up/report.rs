@@ -84,6 +84,7 @@ impl Story<'_> {
                 "bytes": environment.closure.bytes(),
                 "copied-paths": moved.paths,
                 "copied-bytes": moved.bytes,
+                "checks": self.config.environment.checks,
                 "seconds": took.as_secs_f64(),
             }),
         );

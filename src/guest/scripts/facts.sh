@@ -26,7 +26,8 @@ target=$(systemctl show --property=ActiveState --value devbox.target)
 [[ $target != inactive || -n $(systemctl list-jobs --no-legend 'devbox*') ]] || target=stopped
 
 # What Nix does not pin. A file of the kernel's for each GPU: `Model: 		 NVIDIA GH200 480GB`.
-card=null
+card=null state=none
+[[ ! -r $run/driver ]] || state=$(<"$run/driver")
 if [[ -r $driver/version ]]; then
   gpus=''
   for file in "$driver"/gpus/*/information; do
@@ -34,8 +35,9 @@ if [[ -r $driver/version ]]; then
     model=$(sed -nE 's/^Model:[[:space:]]*//p' "$file")
     gpus+=${gpus:+,}$(json "$model")
   done
-  state=$(cat "$run/driver" 2>&1) || state=missing
   card="{\"version\":$(json "$(driver_version "$driver/version")"),\"state\":$(json "$state"),\"gpus\":[$gpus]}"
+elif [[ $state == unloaded ]]; then
+  card='{"version":null,"state":"unloaded","gpus":[]}'
 fi
 
 printf '{"boot":%s,"uptime":%s,"launch":%s,"machine":%s,"kernel":%s,"nix":%s,"target":%s,"status":%s,' \
@@ -51,5 +53,8 @@ if mountpoint -q /nix && mountpoint -q "$DEVBOX_VOLUME"; then
   done
 fi
 printf '"room":%d,"errors":%s,"page-size":%d,"driver":%s,' "$room" "$errors" "$(getconf PAGESIZE)" "$card"
+checks=null
+[[ ! -r $run/checks/$project.json ]] || checks=$(<"$run/checks/$project.json")
+printf '"checks":%s,' "$checks"
 printf '"environment":%s,"generation":%d,"fingerprint":%s,"paths":%d,"bytes":%d}\n' \
   "$env" "$generation" "$print" "$paths" "$bytes"

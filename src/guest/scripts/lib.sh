@@ -6,9 +6,9 @@
 set -euo pipefail
 
 # shellcheck source=/dev/null
-. /etc/devbox/box.env
+. "${DEVBOX_ENV-/etc/devbox/box.env}"
 
-run=/run/devbox
+run=${DEVBOX_RUN-/run/devbox}
 stores=$DEVBOX_VOLUME/devbox/stores
 image=$stores/$DEVBOX_SYSTEM.img
 lock=$stores/$DEVBOX_SYSTEM.lock
