@@ -89,6 +89,7 @@ pub enum Command {
     List(List),
     Wait(Wait),
     Lock(Lock),
+    Verify(Verify),
     Rollback(Rollback),
     Store(Store),
     Config(Config),
@@ -289,6 +290,21 @@ pub struct Lock {
     /// For this system; without it, for the one that the box would run
     #[arg(long, value_name = "SYSTEM")]
     pub system: Option<crate::names::System>,
+}
+
+/// Prove that a box has just the environment of `devbox.lock`.
+///
+/// Compares what is registered there, path for path, sees that all of it is there and that the lock's environment is the
+/// one in use: about a round trip. Exit code 6 when anything differs, with the store path and the way out.
+///
+/// `--json` prints a report to file with an experiment.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// The box; without it, the one of the project
+    pub name: Option<String>,
+    /// Read every file, and hash it anew
+    #[arg(long)]
+    pub deep: bool,
 }
 
 /// Print each setting and where it comes from.

@@ -14,6 +14,7 @@ pub mod ssh;
 pub mod status;
 pub mod store;
 pub mod up;
+pub mod verify;
 pub mod wait;
 pub mod whereabouts;
 
@@ -38,6 +39,7 @@ pub async fn run(cx: &Context, command: &Command) -> Result<()> {
         Command::List(args) => list::run(cx, args).await,
         Command::Wait(args) => wait::run(cx, args).await,
         Command::Lock(args) => lock::run(cx, args).await,
+        Command::Verify(args) => verify::run(cx, args).await,
         Command::Rollback(args) => rollback::run(cx, args).await,
         Command::Store(args) => store::run(cx, args).await,
         Command::Config(args) => config::run(cx, args),

@@ -56,7 +56,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 32] = scripts![
+const SCRIPTS: [(&str, &str); 33] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
@@ -88,6 +88,7 @@ const SCRIPTS: [(&str, &str); 32] = scripts![
     "store-snapshot.sh",
     "store-restore.sh",
     "rollback.sh",
+    "verify.sh",
     "start.sh",
 ];
 const UNITS: [(&str, &str); 8] = units![

@@ -7,6 +7,7 @@ pub mod diff;
 mod edit;
 pub mod packages;
 mod parse;
+pub mod proof;
 mod render;
 
 pub use compare::{Deviation, Now};

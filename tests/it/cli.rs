@@ -6,7 +6,7 @@ use devbox::config::reference::render_reference;
 
 use crate::support::{TestEnv, host, repository};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "up",
     "down",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 14] = [
     "list",
     "wait",
     "lock",
+    "verify",
     "rollback",
     "store",
     "config",

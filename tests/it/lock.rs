@@ -155,3 +155,63 @@ fn a_lock_that_is_none() {
     }
     assert!(env.journal().is_empty());
 }
+
+/// Whatever is not as the lock says is found, with its store path and the way out.
+#[test]
+fn verify_finds_what_was_tampered_with() {
+    let env = TestEnv::new("hello");
+    env.devbox(["verify"]).code(2).says(&["no box called `hello` is up"]);
+    env.devbox(["up", "-y"]).ok();
+    let card = env.devbox(["verify", "--deep"]).ok().stdout;
+    assert!(card.contains("identical") && card.contains("every file was read"), "{card}");
+    let report = env.devbox(["verify", "--json"]).ok().json();
+    assert_eq!(report["verdict"], "identical");
+    assert_eq!(report["lock"]["fingerprint"], report["found"]["fingerprint"]);
+    assert_eq!(report["lock"]["derivation"], report["found"]["derivation"]);
+    assert_eq!(report["packages"].as_object().unwrap().len(), 2);
+    let greeting = report["packages"]["greeting"]["path"].as_str().unwrap().to_owned();
+
+    // A byte in a file. Only who reads it can tell.
+    env.on_box(&format!("sudo sh -c 'chmod u+w {greeting}/share/* && echo >>{greeting}/share/greeting.txt'"));
+    env.devbox(["verify"]).ok();
+    let modified = format!("modified   {greeting}");
+    env.devbox(["verify", "--deep"]).code(6).says(&[&modified, "hint: `devbox store check --repair"]);
+    let report = env.devbox(["verify", "--deep", "--json"]).code(6).json();
+    assert_eq!((&report["verdict"], report["findings"].as_array().unwrap().len()), (&"differs".into(), 1));
+    // A path that is gone, though it is registered.
+    env.on_box(&format!("sudo rm -rf {greeting}"));
+    env.devbox(["verify"]).code(6).says(&[&format!("missing   {greeting}")]);
+    // What the hints say.
+    env.devbox(["store", "check", "--repair"]).ok();
+    env.devbox(["up"]).ok();
+    env.devbox(["verify", "--deep"]).ok();
+
+    // The script that enters the environment is in no store path.
+    env.on_box("echo export EVIL=1 | sudo tee -a /nix/var/devbox/shells/*-env.sh");
+    env.devbox(["verify"]).code(6).says(&[
+        "the script that enters it",
+        "it was changed",
+        "hint: `devbox up hello`",
+    ]);
+    env.devbox(["up"]).ok();
+    env.devbox(["verify"]).ok();
+
+    // Another environment in use: another variable is enough, though every store path is the same.
+    let packages = fs::read_to_string(env.project("packages.nix")).unwrap();
+    fs::write(env.project("packages.nix"), packages.replace("LANGUAGE = \"en\"", "LANGUAGE = \"de\""))
+        .unwrap();
+    env.devbox(["lock", "--update"]).ok();
+    env.devbox(["verify"]).code(6).says(&[
+        "another environment",
+        "generation 1 is current",
+        "hint: `devbox up",
+    ]);
+    env.devbox(["up"]).ok();
+    env.devbox(["verify"]).ok();
+    env.devbox(["rollback"]).ok();
+    env.devbox(["verify"]).code(6).says(&["another environment", "generation 1 is current"]);
+
+    fs::remove_file(env.project("devbox.lock")).unwrap();
+    env.devbox(["verify"]).code(6).says(&["there is no `devbox.lock`", "hint: `devbox -C"]);
+    env.devbox(["down"]).ok();
+}

@@ -28,6 +28,7 @@ use crate::guest::{activate, facts};
 use crate::journal::{Entry, Lock};
 use crate::names::{BoxName, LaunchId, ProjectName, System};
 use crate::nix::environment::{self, Evaluated, GUEST_NIX, realise};
+use crate::nix::listing::hex_sha256;
 use crate::nix::{self, Environment};
 use crate::plan::show::{plan_document, render_plan};
 use crate::plan::up::Source;
@@ -307,6 +308,7 @@ impl Story<'_> {
         let there = &up.facts;
         if there.environment.as_ref() == Some(&environment.output)
             && there.fingerprint.as_ref() == Some(&environment.fingerprint)
+            && there.script.as_ref().is_none_or(|script| *script == hex_sha256(&environment.script))
         {
             return Ok((Moved { paths: 0, bytes: 0 }, there.clone()));
         }
