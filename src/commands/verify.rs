@@ -49,7 +49,10 @@ pub async fn run(cx: &Context, args: &Verify) -> Result<()> {
     );
     let found = found?;
     let facts = facts.map_err(|e| cx.ui.events.detail(e.to_string())).ok();
-    let kept = files::kept_listing(&cx.paths, &section.fingerprint);
+    let kept = match found.listing.is_empty() {
+        true => None,
+        false => files::known_listing(&cx.paths, &guest, &entry.project, &section.fingerprint).await,
+    };
     let findings = findings(section, kept.as_ref(), &found);
     let report = Report {
         entry: &entry,

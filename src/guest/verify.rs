@@ -9,7 +9,8 @@ use crate::events::Running;
 use crate::guest::store::answers::Damage;
 use crate::guest::store::{Work, ask};
 use crate::names::ProjectName;
-use crate::nix::Fingerprint;
+use crate::nix::listing::parse_listing;
+use crate::nix::{Fingerprint, Listing};
 use crate::ssh::Guest;
 
 /// How long the box may take to say what is registered.
@@ -55,6 +56,9 @@ pub struct Remembered {
     /// The SHA-256 of the script that enters it.
     #[serde(default)]
     pub script: Option<String>,
+    /// When it was made.
+    #[serde(default)]
+    pub made: Option<jiff::Timestamp>,
 }
 
 impl Found {
@@ -62,6 +66,32 @@ impl Found {
     pub fn remembered(&self) -> Remembered {
         serde_json::from_str(&self.manifest).unwrap_or_default()
     }
+}
+
+/// The answer of `listing.sh`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Listed {
+    /// The generation; 0 where there is none with that fingerprint.
+    pub generation: u64,
+    /// What the volume remembers of it, as it is.
+    pub manifest: String,
+    /// The lines of its listing.
+    pub listing: Vec<String>,
+}
+
+impl Listed {
+    /// Its store paths; nothing where the volume has them not, or damaged.
+    pub fn listing(&self) -> Option<Listing> {
+        parse_listing(&self.listing.join("\n")).ok().filter(|listing| !listing.0.is_empty())
+    }
+}
+
+/// What the volume remembers of a generation, by its number or its fingerprint.
+///
+/// # Errors
+/// [`Kind::Usage`](crate::error::Kind::Usage) when there is no such number; else as [`look`].
+pub async fn listed(guest: &Guest, project: &ProjectName, which: &str) -> Result<Listed> {
+    ask(guest, &Work::look("listing", LOOK).arg(project.as_str()).arg(which), None).await
 }
 
 /// Asks a box what it has; with `deep` it reads every file, and `phase` shows how far it is.

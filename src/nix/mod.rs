@@ -3,6 +3,7 @@
 pub mod closure;
 pub mod command;
 pub mod environment;
+pub mod graph;
 pub mod listing;
 pub mod log;
 pub mod missing;

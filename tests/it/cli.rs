@@ -6,7 +6,7 @@ use devbox::config::reference::render_reference;
 
 use crate::support::{TestEnv, host, repository};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "init",
     "up",
     "down",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 15] = [
     "wait",
     "lock",
     "verify",
+    "diff",
     "rollback",
     "store",
     "config",

@@ -51,7 +51,10 @@ pub async fn run(cx: &Context, args: &Args) -> Result<()> {
 }
 
 /// The system that is meant: the one that is named, or else what the box would run.
-fn which_system(config: &Config, lock: Option<&Lock>, named: Option<System>) -> Result<System> {
+///
+/// # Errors
+/// [`Kind::Usage`] when the preset is wrong, or boxes don't run on this machine's processor.
+pub fn which_system(config: &Config, lock: Option<&Lock>, named: Option<System>) -> Result<System> {
     if let Some(system) = named {
         return Ok(system);
     }
