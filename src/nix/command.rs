@@ -66,6 +66,11 @@ pub fn without_eval_cache(cmd: Cmd) -> Cmd {
     cmd.args(["--option", "eval-cache", "false"])
 }
 
+/// Prints what Nix knows of a flake, as JSON.
+pub fn argv_metadata(root: &Path, flake: &str) -> Cmd {
+    nix().args(["flake", "metadata", "--json"]).arg(flake).dir(root).deadline(Duration::from_secs(60))
+}
+
 /// Prints the closure of store paths, one path a line.
 pub fn argv_requisites(paths: &[String]) -> Cmd {
     Cmd::new("nix-store").args(["--query", "--requisites"]).args(paths)

@@ -7,6 +7,7 @@ pub mod graph;
 pub mod listing;
 pub mod log;
 pub mod missing;
+pub mod source;
 pub mod version;
 
 pub use closure::{Closure, Fingerprint, PathInfo};

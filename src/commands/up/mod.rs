@@ -1,9 +1,11 @@
 //! `devbox up`: from a flake to a box with its dev shell.
 
 mod choose;
+mod foresee;
 mod launch;
 mod locked;
 mod machine;
+mod rates;
 mod reach;
 mod report;
 mod settle;
@@ -11,7 +13,7 @@ mod settle;
 pub use report::still_running;
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -213,14 +215,20 @@ impl Story<'_> {
             Source::Running { .. } => None,
             _ => Some(self.sites(&plan).await?),
         };
+        let system = self.system(&plan, sites.as_ref())?;
+        self.demand_lock(system)?;
+        let creates = sites.as_ref().is_some_and(|s| s.placements.create.is_some());
+        let ahead = self.foresee(system, &plan, creates).await?;
         let placements = sites.as_ref().map(|s| &s.placements);
         let offers = sites.as_ref().map_or(&[][..], |s| &s.market.offers);
-        let mut lines =
-            vec![format!("build   `{}` of {}", self.config.environment.shell, self.project.root.display())];
+        let root = self.project.root.display().to_string();
+        let mut lines = ahead.before(&self.config.environment.shell, &root);
         lines.extend(render_plan(&self.wanted, &plan, placements, offers));
-        lines.push("copy    what the box lacks of the environment, and make it current".into());
+        lines.extend(ahead.after());
         if self.cx.ui.is_json() {
-            self.cx.ui.document(&plan_document(&self.wanted, &plan, placements, offers, &lines));
+            let mut document = plan_document(&self.wanted, &plan, placements, offers, &lines);
+            document["environment"] = ahead.document();
+            self.cx.ui.document(&document);
         } else {
             self.cx.ui.data(&format!("{}\n", lines.join("\n")));
         }
@@ -272,7 +280,7 @@ impl Story<'_> {
             roots: self.cx.roots(&self.project.root, system),
         };
         let environment = realise(&realise_wanted, &self.cx.ui.events, async |evaluated: &Evaluated| {
-            self.hold_against_lock(system, evaluated)?;
+            self.hold_against_lock(system, evaluated).await?;
             self.evaluated.send_replace(true);
             Ok(())
         });
@@ -323,7 +331,9 @@ impl Story<'_> {
 
     async fn carry(&self, environment: &Environment, guest: &Guest, room: u64) -> Result<(Moved, Facts)> {
         let events = &self.cx.ui.events;
+        let began = Instant::now();
         let moved = transfer(&NixCopy, environment, &self.signing, guest, room, events).await?;
+        rates::remember(&self.cx.paths, self.provider.name(), moved.bytes, began.elapsed());
         failpoint::hit("transferred");
         activate::make_current(guest, &self.project_name, environment, events).await?;
         let phase = events.phase(Phase::Verify);
