@@ -58,6 +58,9 @@ pub struct Facts {
     pub errors: Option<String>,
     /// The environment that is current for the project.
     pub environment: Option<String>,
+    /// The SHA-256 of the script that enters it.
+    #[serde(default)]
+    pub script: Option<String>,
     /// Its generation; 0 where there is none.
     pub generation: u64,
     /// Its fingerprint, from what Nix registered on the box.

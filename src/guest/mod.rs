@@ -12,6 +12,7 @@ pub mod quiesce;
 pub mod seed;
 pub mod store;
 pub mod user_data;
+pub mod verify;
 
 use crate::error::{Error, Kind};
 use crate::names::BoxName;

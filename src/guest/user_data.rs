@@ -56,7 +56,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 34] = scripts![
+const SCRIPTS: [(&str, &str); 36] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
@@ -90,6 +90,8 @@ const SCRIPTS: [(&str, &str); 34] = scripts![
     "store-snapshot.sh",
     "store-restore.sh",
     "rollback.sh",
+    "verify.sh",
+    "listing.sh",
     "start.sh",
 ];
 const UNITS: [(&str, &str); 8] = units![

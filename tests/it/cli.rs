@@ -6,7 +6,7 @@ use devbox::config::reference::render_reference;
 
 use crate::support::{TestEnv, host, repository};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "init",
     "up",
     "down",
@@ -16,6 +16,8 @@ const COMMANDS: [&str; 14] = [
     "list",
     "wait",
     "lock",
+    "verify",
+    "diff",
     "rollback",
     "store",
     "config",

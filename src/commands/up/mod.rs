@@ -2,9 +2,11 @@
 
 mod checks;
 mod choose;
+mod foresee;
 mod launch;
 mod locked;
 mod machine;
+mod rates;
 mod reach;
 mod report;
 mod settle;
@@ -12,7 +14,7 @@ mod settle;
 pub use report::still_running;
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -29,6 +31,7 @@ use crate::guest::{activate, facts};
 use crate::journal::{Entry, Lock};
 use crate::names::{BoxName, LaunchId, ProjectName, System};
 use crate::nix::environment::{self, Evaluated, GUEST_NIX, realise};
+use crate::nix::listing::hex_sha256;
 use crate::nix::{self, Environment};
 use crate::plan::show::{plan_document, render_plan};
 use crate::plan::up::Source;
@@ -214,21 +217,22 @@ impl Story<'_> {
             Source::Running { .. } => None,
             _ => Some(self.sites(&plan).await?),
         };
+        let system = self.system(&plan, sites.as_ref())?;
+        self.demand_lock(system)?;
+        let creates = sites.as_ref().is_some_and(|s| s.placements.create.is_some());
+        let ahead = self.foresee(system, &plan, creates).await?;
         let placements = sites.as_ref().map(|s| &s.placements);
         let offers = sites.as_ref().map_or(&[][..], |s| &s.market.offers);
-        let mut lines =
-            vec![format!("build   `{}` of {}", self.config.environment.shell, self.project.root.display())];
+        let root = self.project.root.display().to_string();
+        let mut lines = ahead.before(&self.config.environment.shell, &root);
         lines.extend(render_plan(&self.wanted, &plan, placements, offers));
-        lines.push("copy    what the box lacks of the environment, and make it current".into());
-        lines.extend(
-            self.config
-                .environment
-                .checks
-                .iter()
-                .map(|check| format!("check   `{check}`, in the dev shell there")),
-        );
+        lines.extend(ahead.after());
+        let checks = &self.config.environment.checks;
+        lines.extend(checks.iter().map(|check| format!("check   `{check}`, in the dev shell there")));
         if self.cx.ui.is_json() {
-            self.cx.ui.document(&plan_document(&self.wanted, &plan, placements, offers, &lines));
+            let mut document = plan_document(&self.wanted, &plan, placements, offers, &lines);
+            document["environment"] = ahead.document();
+            self.cx.ui.document(&document);
         } else {
             self.cx.ui.data(&format!("{}\n", lines.join("\n")));
         }
@@ -280,7 +284,7 @@ impl Story<'_> {
             roots: self.cx.roots(&self.project.root, system),
         };
         let environment = realise(&realise_wanted, &self.cx.ui.events, async |evaluated: &Evaluated| {
-            self.hold_against_lock(system, evaluated)?;
+            self.hold_against_lock(system, evaluated).await?;
             self.evaluated.send_replace(true);
             Ok(())
         });
@@ -316,6 +320,7 @@ impl Story<'_> {
         let there = &up.facts;
         if there.environment.as_ref() == Some(&environment.output)
             && there.fingerprint.as_ref() == Some(&environment.fingerprint)
+            && there.script.as_ref().is_none_or(|script| *script == hex_sha256(&environment.script))
         {
             return Ok((Moved { paths: 0, bytes: 0 }, there.clone()));
         }
@@ -330,7 +335,9 @@ impl Story<'_> {
 
     async fn carry(&self, environment: &Environment, guest: &Guest, room: u64) -> Result<(Moved, Facts)> {
         let events = &self.cx.ui.events;
+        let began = Instant::now();
         let moved = transfer(&NixCopy, environment, &self.signing, guest, room, events).await?;
+        rates::remember(&self.cx.paths, self.provider.name(), moved.bytes, began.elapsed());
         failpoint::hit("transferred");
         activate::make_current(guest, &self.project_name, environment, events).await?;
         let phase = events.phase(Phase::Verify);

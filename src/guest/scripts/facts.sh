@@ -5,13 +5,14 @@ STEP=facts
 trap - ERR
 project=$1
 
-nix=null env=null generation=0 print=null paths=0 bytes=0
+nix=null env=null script=null generation=0 print=null paths=0 bytes=0
 if version=$(nix-store --version 2>&1); then
   nix=$(json "${version##* }")
   # Without the script that enters it an environment is not current yet.
   if link=$(readlink "$profiles/$project") && target=$(readlink -f "$profiles/$project") &&
     [[ -r $shells/${target##*/}.sh ]]; then
     env=$(json "$target")
+    script=$(json "$(sha256sum <"$shells/${target##*/}.sh" | cut -d' ' -f1)")
     generation=${link%-link}
     generation=${generation##*-}
     if read -r paths bytes sum < <(fingerprint "$target"); then
@@ -56,5 +57,5 @@ printf '"room":%d,"errors":%s,"page-size":%d,"driver":%s,' "$room" "$errors" "$(
 checks=null
 [[ ! -r $run/checks/$project.json ]] || checks=$(<"$run/checks/$project.json")
 printf '"checks":%s,' "$checks"
-printf '"environment":%s,"generation":%d,"fingerprint":%s,"paths":%d,"bytes":%d}\n' \
-  "$env" "$generation" "$print" "$paths" "$bytes"
+printf '"environment":%s,"script":%s,"generation":%d,"fingerprint":%s,"paths":%d,"bytes":%d}\n' \
+  "$env" "$script" "$generation" "$print" "$paths" "$bytes"
