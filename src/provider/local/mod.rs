@@ -6,6 +6,7 @@
 mod bare;
 mod boxes;
 mod cgroup;
+mod kernel;
 mod late;
 mod lock;
 mod loops;
