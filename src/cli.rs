@@ -8,6 +8,8 @@ use crate::config::duration::Timespan;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::layer::Assignment;
+use crate::plan::cost::Usd;
+use crate::plan::spend::{By, Since};
 use crate::templates;
 use crate::ui::ColorChoice;
 
@@ -88,6 +90,7 @@ pub enum Command {
     Status(Status),
     List(List),
     Wait(Wait),
+    Cost(Cost),
     Lock(Lock),
     Verify(Verify),
     Diff(Diff),
@@ -276,6 +279,23 @@ pub enum Awaited {
     Ready,
     /// Nothing is billed any more
     Gone,
+}
+
+/// Show what boxes have cost: hours, prices, sums, and what each day cost.
+///
+/// Told from this machine's journal, by the prices at launch, billed by the begun minute; nothing is asked but, for
+/// the volumes, how much they hold. What other machines launched is not in it, nor is tax.
+#[derive(Args, Debug)]
+pub struct Cost {
+    /// Count what was billed since then: a day such as `2026-11-01`, or `30d`, `2w`, `12h` ago
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<Since>,
+    /// What gets a row
+    #[arg(long, value_enum, default_value_t)]
+    pub by: By,
+    /// When a box of this price in USD, bought, would have been cheaper
+    #[arg(long, value_name = "USD")]
+    pub versus: Option<Usd>,
 }
 
 /// Write down exactly what the project's environment is, in `devbox.lock`.

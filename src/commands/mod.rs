@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod config;
 pub mod context;
+pub mod cost;
 pub mod diff;
 pub mod doctor;
 pub mod down;
@@ -39,6 +40,7 @@ pub async fn run(cx: &Context, command: &Command) -> Result<()> {
         Command::Status(args) => status::run(cx, args).await,
         Command::List(args) => list::run(cx, args).await,
         Command::Wait(args) => wait::run(cx, args).await,
+        Command::Cost(args) => cost::run(cx, args).await,
         Command::Lock(args) => lock::run(cx, args).await,
         Command::Diff(args) => diff::run(cx, args).await,
         Command::Verify(args) => verify::run(cx, args).await,

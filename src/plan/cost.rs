@@ -1,5 +1,38 @@
 //! Money, in US cents.
 
+use std::str::FromStr;
+
+use crate::error::{Error, Kind};
+use crate::names::shown;
+
+/// An amount of US dollars as people type it, in cents: `3999`, `12.50`, `$20`, `20 USD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usd(pub u64);
+
+impl FromStr for Usd {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bare = text.trim();
+        let bare = bare.strip_prefix('$').or_else(|| bare.strip_suffix("USD")).unwrap_or(bare).trim();
+        let (whole, cents) = bare.split_once('.').unwrap_or((bare, "00"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let parsed = (digits(whole) && digits(cents) && cents.len() <= 2).then(|| {
+            Some(whole.parse::<u64>().ok()?.checked_mul(100)? + format!("{cents:0<2}").parse::<u64>().ok()?)
+        });
+        match parsed.flatten() {
+            Some(cents) if cents > 0 => Ok(Self(cents)),
+            _ => Err(Error::new(
+                Kind::Usage,
+                format!(
+                    "`{}` is not an amount of US dollars, such as `3999`, `12.50` or `20 USD`",
+                    shown(text)
+                ),
+            )),
+        }
+    }
+}
+
 /// US cents as a person reads them: `1.49 USD`.
 pub fn render_price(cents: u64) -> String {
     format!("{}.{:02} USD", cents / 100, cents % 100)
@@ -24,6 +57,19 @@ pub fn cents_of(seconds: i64, per_hour: u32) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn dollars() {
+        let read = |text: &str| text.parse::<Usd>().ok().map(|usd| usd.0);
+        assert_eq!(
+            ["3999", "12.5", "$20.05", "20 USD", "0.01"].map(read),
+            [Some(399_900), Some(1250), Some(2005), Some(2000), Some(1)]
+        );
+        assert_eq!(
+            ["", "-1", "0", "1.234", "1.", ".5", "20 EUR", "1e3", "99999999999999999999"].map(read),
+            [None; 9]
+        );
+    }
 
     #[test]
     fn a_begun_minute_is_paid() {

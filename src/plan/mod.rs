@@ -4,6 +4,7 @@ pub mod cost;
 pub mod pause;
 pub mod placement;
 pub mod show;
+pub mod spend;
 pub mod up;
 
 pub use placement::{Placements, Wish, plan_placements};

@@ -6,7 +6,7 @@ use devbox::config::reference::render_reference;
 
 use crate::support::{TestEnv, host, repository};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "init",
     "up",
     "down",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 16] = [
     "status",
     "list",
     "wait",
+    "cost",
     "lock",
     "verify",
     "diff",

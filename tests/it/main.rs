@@ -7,6 +7,7 @@ mod bad_environment;
 mod bad_volume;
 mod checks;
 mod cli;
+mod cost;
 mod crash;
 mod cuda_template;
 mod driver;
