@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nix test-sim test-vm lint bench bench-store deps format clippy shellcheck licences
+.PHONY: help demo test test-nix test-sim test-vm test-gpu lint bench bench-store deps format clippy shellcheck licences
 
 scripts = $$(find src scripts tests examples benches -name "*.sh"; echo .ci/run)
 
@@ -32,6 +32,9 @@ bench-store: ## Measure what the store image costs by loop and mount options (ne
 
 test-vm: deps ## Crashes of QEMU guests on a real NFS server (opt-in; needs root, x86_64; half an hour)
 	scripts/test-vm.sh
+
+test-gpu: ## A real CUDA call through the driver's libraries (opt-in; needs an NVIDIA GPU, no root; 77: there is none)
+	scripts/test-gpu.sh
 
 bench: deps ## Measure what the user waits for (needs root)
 	cargo build --release --locked

@@ -1,6 +1,7 @@
 {
   description = "Rent a GPU box that feels like your own laptop";
 
+  # How the pin in `flake.lock` was checked: tests/fixtures/nixpkgs/README.md.
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
 
   # Only routes: what is behind each name is in `nix/`.
@@ -19,6 +20,7 @@
         devbox = {
           type = "app";
           program = "${own.devbox}/bin/devbox";
+          meta = { inherit (own.devbox.meta) description; };
         };
         default = devbox;
       });
@@ -26,5 +28,9 @@
       devShells = forEach (pkgs: own: { default = pkgs.callPackage ./nix/dev-shell.nix { inherit (own) devbox; }; });
 
       checks = forEach (pkgs: own: import ./nix/checks.nix { inherit pkgs; inherit (own) devbox; });
+
+      overlays.default = final: prev: { devbox = final.callPackage ./nix/package.nix { }; };
+
+      templates = import ./nix/templates // { default = self.templates.minimal; };
     };
 }

@@ -1,5 +1,17 @@
 # `nix flake check`: what needs neither root nor a box.
 { pkgs, devbox }:
+let
+  inherit (pkgs) lib;
+
+  scripts = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      (lib.fileset.fileFilter (file: file.hasExt "sh") ../.)
+      ../.ci/run
+      ../.shellcheckrc
+    ];
+  };
+in
 {
   inherit devbox;
 
@@ -11,8 +23,8 @@
   });
 
   scripts = pkgs.runCommand "devbox-scripts" { nativeBuildInputs = [ pkgs.shellcheck ]; } ''
-    cp -R ${../.} source && cd source
-    find src scripts tests examples -name '*.sh' -exec shellcheck {} +
+    cd ${scripts}
+    find . -name '*.sh' -exec shellcheck .ci/run {} +
     touch "$out"
   '';
 }

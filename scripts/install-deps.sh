@@ -44,7 +44,11 @@ need nix-bin nix has nix
 need nix-setup-systemd "the group nixbld" builders
 need bash-static bash-static has bash-static
 need busybox-static "a static busybox" static_busybox
+need patchelf patchelf has patchelf
 need shellcheck shellcheck has shellcheck
+need git git has git
+need python3 python3 has python3
+need binutils strip has strip
 need gcc "a C linker (cc)" has cc
 need libc6-dev "the C library's start files" exists /usr/include/stdlib.h
 need ca-certificates "CA certificates" exists /etc/ssl/certs/ca-certificates.crt

@@ -8,6 +8,7 @@ use crate::config::duration::Timespan;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::layer::Assignment;
+use crate::templates;
 use crate::ui::ColorChoice;
 
 pub use store::{Rollback, Store, StoreWork};
@@ -88,6 +89,8 @@ pub enum Command {
     List(List),
     Wait(Wait),
     Lock(Lock),
+    Verify(Verify),
+    Diff(Diff),
     Rollback(Rollback),
     Store(Store),
     Config(Config),
@@ -97,9 +100,12 @@ pub enum Command {
 
 /// Write `devbox.toml`, and a flake where there is none.
 ///
-/// Nothing that exists is overwritten.
+/// A template is what `nix flake init -t github:OWNER/devbox#TEMPLATE` writes too. Nothing that exists is overwritten.
 #[derive(Args, Debug)]
 pub struct Init {
+    /// What to start from; where there is no flake, `minimal`
+    #[arg(short, long, value_name = "TEMPLATE", value_parser = templates::Names)]
+    pub template: Option<String>,
     /// What the project is called; without it, as its folder
     #[arg(long)]
     pub name: Option<String>,
@@ -120,6 +126,9 @@ pub struct Up {
     /// How long to wait for a machine to become free, such as `30min`, `2h`
     #[arg(long, value_name = "TIME")]
     pub wait_capacity: Option<String>,
+    /// Run the project's checks again, though they have passed
+    #[arg(long)]
+    pub check: bool,
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -285,6 +294,41 @@ pub struct Lock {
     /// For this system; without it, for the one that the box would run
     #[arg(long, value_name = "SYSTEM")]
     pub system: Option<crate::names::System>,
+}
+
+/// Prove that a box has just the environment of `devbox.lock`.
+///
+/// Compares what is registered there, path for path, sees that all of it is there and that the lock's environment is the
+/// one in use: about a round trip. Exit code 6 when anything differs, with the store path and the way out.
+///
+/// `--json` prints a report to file with an experiment.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// The box; without it, the one of the project
+    pub name: Option<String>,
+    /// Read every file, and hash it anew
+    #[arg(long)]
+    pub deep: bool,
+}
+
+/// Show what is different between two environments.
+///
+/// Packages added, removed and changed, with versions and sizes, the size of the closure, and how many other store paths
+/// differ. Nothing is built for it: of what is not built yet the packages are told from the derivations.
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// `lock`, a lock file, the number of a generation on the box, or `flake`: what the project says now
+    #[arg(default_value = "lock")]
+    pub from: String,
+    /// The same
+    #[arg(default_value = "flake")]
+    pub to: String,
+    /// For this system; without it, for the one that the box runs, or would run
+    #[arg(long, value_name = "SYSTEM")]
+    pub system: Option<crate::names::System>,
+    /// The box whose generations are meant; without it, the one of the project
+    #[arg(long = "box", value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 /// Print each setting and where it comes from.

@@ -36,6 +36,8 @@ pub enum Phase {
     Activate,
     /// Comparing what the guest has with what was realised.
     Verify,
+    /// Running the project's checks in the dev shell on the guest.
+    Checks,
     /// Throwing away what the store does not need.
     Collect,
     /// Making the store larger.
@@ -68,6 +70,7 @@ impl Phase {
             Self::Transfer => "transfer",
             Self::Activate => "make current",
             Self::Verify => "verify",
+            Self::Checks => "checks",
             Self::Collect => "collect garbage",
             Self::Grow => "grow",
             Self::Check => "check",

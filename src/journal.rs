@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, OrFail, Result, ignore, tick};
 use crate::events::Events;
+use crate::guest::machine::Machine;
 use crate::names::{BoxName, InstanceId, LaunchId, ProjectName, System, VolumeName};
 use crate::nix::Fingerprint;
 use crate::paths::{Paths, cant, make_private, write_atomic};
@@ -71,6 +72,9 @@ pub struct Entry {
     pub ready: Option<Timestamp>,
     /// The environment last made current on it.
     pub fingerprint: Option<Fingerprint>,
+    /// What Nix does not pin of it, as it was then.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     /// Whether it was brought to rest before its end: nothing of it writes to the volume any more.
     #[serde(default)]
     pub rested: bool,
@@ -371,6 +375,7 @@ pub(crate) mod tests {
             reached: false,
             ready: None,
             fingerprint: None,
+            machine: None,
             rested: false,
             ended: None,
         }

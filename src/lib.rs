@@ -1,6 +1,6 @@
 //! Rent a GPU box that feels like your own laptop.
 //!
-//! The map. **Pure** (no I/O, no clock): [`names`], [`plan`], [`lock`], [`error`], and everything called
+//! The map. **Pure** (no I/O, no clock): [`names`], [`plan`], [`lock`], [`error`], [`templates`], and everything called
 //! `parse_*`, `argv_*`, `plan_*` or `render_*` anywhere. **Touches the world**: [`process`] (the only
 //! file that spawns), [`paths`], [`journal`], [`provider`], [`ssh`], [`guest`], [`transfer`].
 //! **Talks to people**: [`ui`], fed by [`events`]. [`commands`] tells the stories.
@@ -22,5 +22,6 @@ pub mod plan;
 pub mod process;
 pub mod provider;
 pub mod ssh;
+pub mod templates;
 pub mod transfer;
 pub mod ui;

@@ -31,6 +31,7 @@ pub struct Cmd {
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
     input: Vec<u8>,
+    held: bool,
     deadline: Duration,
 }
 
@@ -83,6 +84,7 @@ impl Cmd {
             env: Vec::new(),
             dir: None,
             input: Vec::new(),
+            held: false,
             deadline: DEFAULT_DEADLINE,
         }
     }
@@ -119,6 +121,13 @@ impl Cmd {
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
+        self
+    }
+
+    /// Holds its standard input open until it has ended: what reads it learns that nobody waits any more.
+    #[must_use]
+    pub fn held(mut self) -> Self {
+        self.held = true;
         self
     }
 
@@ -219,10 +228,14 @@ impl Cmd {
                 if let Some(mut stdin) = stdin {
                     // A child that does not want its input says so by its exit status.
                     ignore(stdin.write_all(&self.input).await);
+                    if self.held {
+                        return Some(stdin);
+                    }
                     ignore(stdin.shutdown().await);
                 }
+                None
             };
-            let (out, err, ()) =
+            let (out, err, _held) =
                 tokio::join!(lines(stdout, &mut on_stdout), lines(stderr, &mut on_stderr), feed);
             let status = group.child.wait().await?;
             Ok::<_, std::io::Error>(Output { status, stdout: out?, stderr: err? })
@@ -399,6 +412,15 @@ mod tests {
     fn input_goes_in_and_output_comes_out() {
         let out = block(Cmd::new("cat").input("hello\n").check()).unwrap();
         assert_eq!(out.text(), "hello\n");
+    }
+
+    #[test]
+    fn input_that_is_held_does_not_end_before_the_command() {
+        let script =
+            "if read -t 0.2 -r line; then echo more; elif [ $? -gt 128 ]; then echo held; else echo over; fi";
+        let bash = || Cmd::new("bash").args(["-c", script]);
+        assert_eq!(block(bash().check()).unwrap().text(), "over\n");
+        assert_eq!(block(bash().held().check()).unwrap().text(), "held\n");
     }
 
     #[test]

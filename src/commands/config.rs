@@ -24,7 +24,7 @@ pub fn run(cx: &Context, _: &Config) -> Result<()> {
 /// One line for each key: its value and who set it. Pure.
 fn render(settings: &[Setting]) -> String {
     const WIDEST: usize = 40;
-    let shown = |s: &Setting| s.value.clone().unwrap_or_else(|| "-".to_owned());
+    let shown = |s: &Setting| s.value.as_ref().map_or("-".to_owned(), |value| value.replace('\n', "; "));
     let keys = settings.iter().map(|s| s.key.len()).max().unwrap_or_default();
     let values = settings.iter().map(|s| shown(s).chars().count().min(WIDEST)).max().unwrap_or_default();
     settings.iter().map(|s| format!("{:<keys$}  {:<values$}  {}\n", s.key, shown(s), s.origin)).collect()

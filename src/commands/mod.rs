@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod config;
 pub mod context;
+pub mod diff;
 pub mod doctor;
 pub mod down;
 pub mod init;
@@ -14,6 +15,7 @@ pub mod ssh;
 pub mod status;
 pub mod store;
 pub mod up;
+pub mod verify;
 pub mod wait;
 pub mod whereabouts;
 
@@ -38,6 +40,8 @@ pub async fn run(cx: &Context, command: &Command) -> Result<()> {
         Command::List(args) => list::run(cx, args).await,
         Command::Wait(args) => wait::run(cx, args).await,
         Command::Lock(args) => lock::run(cx, args).await,
+        Command::Diff(args) => diff::run(cx, args).await,
+        Command::Verify(args) => verify::run(cx, args).await,
         Command::Rollback(args) => rollback::run(cx, args).await,
         Command::Store(args) => store::run(cx, args).await,
         Command::Config(args) => config::run(cx, args),

@@ -116,7 +116,12 @@ impl Waiting<'_> {
     async fn is_ready(&self, entry: &Entry, left: Duration) -> Result<Seen> {
         let asked = async { facts::ask(&self.cx.guest(entry, &self.config).await?, &entry.project).await };
         Ok(match tokio::time::timeout(left, asked).await {
-            Ok(Ok(facts)) if facts.is_set_up() => Seen::Done,
+            Ok(Ok(facts)) if facts.is_set_up() => {
+                match facts.checks.and_then(|checks| checks.hindrance(&entry.name)) {
+                    None => Seen::Done,
+                    Some(why) => Seen::NotYet(why),
+                }
+            }
             Ok(Ok(facts)) => match facts.status.failed() {
                 Some(step) => return Err(failed_step(entry.name.as_str(), step)),
                 None => Seen::NotYet("it is setting up".to_owned()),

@@ -105,6 +105,23 @@ pub static KEYS: &[Key] = &[
               Python; a `*` at the end stands for any rest.",
     },
     Key {
+        path: "environment.checks",
+        shape: Shape::Commands,
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("none"),
+        example: r#"["check-cuda"]"#,
+        doc: "Commands that must pass in the dev shell on the box before `up` calls it ready. In a variable or a flag one \
+              stands on each line.",
+    },
+    Key {
+        path: "environment.check-timeout",
+        shape: Shape::Duration(Timespan::secs(1), Timespan::secs(24 * 3600)),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("10min"),
+        example: r#""10min""#,
+        doc: "How long each of them may take.",
+    },
+    Key {
         path: "box.name",
         shape: Shape::Box,
         scope: Scope::Anyone,
@@ -412,6 +429,14 @@ impl Key {
         format!("{} = {}", self.leaf(), self.example)
     }
 
+    /// A checked list as its value.
+    pub fn list(&self, items: Vec<String>) -> Value {
+        match self.shape {
+            Shape::Commands => Value::Lines(items),
+            _ => Value::Many(items),
+        }
+    }
+
     /// Reads a value given as text: by a variable, a flag, or as a default.
     ///
     /// # Errors
@@ -419,6 +444,13 @@ impl Key {
     pub fn parse(&self, text: &str) -> Result<Value> {
         if !self.shape.is_list() {
             return self.shape.check(text).map(Value::One);
+        }
+        if matches!(self.shape, Shape::Commands) {
+            let commands = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            return commands
+                .map(|line| self.shape.check(line))
+                .collect::<Result<_>>()
+                .map(|all| self.list(all));
         }
         let items = text.split_whitespace().map(|item| self.shape.check(item)).collect::<Result<_>>();
         items.map(Value::Many).map_err(|e| match text.contains([',', '[']) {
@@ -437,14 +469,17 @@ pub enum Value {
     One(String),
     /// A list.
     Many(Vec<String>),
+    /// A list whose items may have blanks.
+    Lines(Vec<String>),
 }
 
-/// As a variable would give it: a list's items between blanks.
+/// As a variable would give it: a list's items between blanks, or a line each.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(text) => f.pad(text),
             Self::Many(items) => f.pad(&items.join(" ")),
+            Self::Lines(items) => f.pad(&items.join("\n")),
         }
     }
 }
@@ -478,6 +513,16 @@ mod tests {
                 assert_eq!(key.parse(text).unwrap().to_string(), text, "{}", key.path);
             }
         }
+    }
+
+    #[test]
+    fn commands_stand_on_lines_of_their_own() {
+        let key = find("environment.checks").unwrap();
+        let value = key.parse("check-cuda --fast\n  python3 -c 'import torch'\n\n").unwrap();
+        assert_eq!(value, Value::Lines(vec!["check-cuda --fast".into(), "python3 -c 'import torch'".into()]));
+        assert_eq!(key.parse(&value.to_string()).unwrap(), value);
+        assert_eq!(key.parse("").unwrap(), Value::Lines(vec![]), "none for once");
+        assert!(key.parse("a\0b").is_err());
     }
 
     #[test]

@@ -426,7 +426,7 @@ impl File<'_> {
         };
         // Every item is looked at, so that every mistake is found.
         let items: Vec<_> = items.iter().map(|item| self.one(path, key, item)).collect();
-        items.into_iter().collect::<Option<_>>().map(Value::Many)
+        items.into_iter().collect::<Option<_>>().map(|items| key.list(items))
     }
 
     /// The checked text, or nothing and the mistake noted.

@@ -72,6 +72,10 @@ pub struct Environment {
     pub cores: u32,
     /// Packages that the lock names; a `*` at the end stands for any rest.
     pub packages: Vec<String>,
+    /// Commands that must pass on the box.
+    pub checks: Vec<String>,
+    /// How long each of them may take.
+    pub check_timeout: Duration,
 }
 
 /// `[box]`.
@@ -382,6 +386,8 @@ impl Typed<'_> {
                 max_jobs: self.one("environment.max-jobs")?,
                 cores: self.one("environment.cores")?,
                 packages: self.many("environment.packages"),
+                checks: self.many("environment.checks"),
+                check_timeout: self.span("environment.check-timeout")?,
             },
             box_: BoxSettings {
                 name: self.maybe("box.name")?,
@@ -451,7 +457,7 @@ impl Typed<'_> {
 
     fn many(&self, path: &str) -> Vec<String> {
         match self.value(path) {
-            Some(Value::Many(items)) => items.clone(),
+            Some(Value::Many(items) | Value::Lines(items)) => items.clone(),
             Some(Value::One(item)) => vec![item.clone()],
             None => Vec::new(),
         }

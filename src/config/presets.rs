@@ -140,7 +140,7 @@ fn whole(name: &str, all: &BTreeMap<String, Own>) -> Result<Preset> {
         })
     };
     let list = |leaf: &str| match find(leaf) {
-        Some(Value::Many(items)) => items.clone(),
+        Some(Value::Many(items) | Value::Lines(items)) => items.clone(),
         Some(Value::One(item)) => vec![item.clone()],
         None => Vec::new(),
     };

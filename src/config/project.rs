@@ -51,7 +51,7 @@ impl Project {
             }
         }
         Err(Error::new(Kind::Environment, format!("no `{FLAKE}` in {}{up_to}", tick(&here)))
-            .hint("`devbox init` writes one")
+            .hint("`devbox init` writes one; `devbox init --template cuda-torch` one with CUDA and PyTorch")
             .hint("`-C DIR` names another folder"))
     }
 
@@ -105,7 +105,8 @@ mod tests {
         let error = Project::find(dir.path()).unwrap_err();
         assert_eq!(error.kind(), Kind::Environment);
         assert!(error.message().starts_with("no `flake.nix` in `"), "{error}");
-        assert_eq!(error.hints(), ["`devbox init` writes one", "`-C DIR` names another folder"]);
+        assert!(error.hints()[0].starts_with("`devbox init` writes one; "), "{:?}", error.hints());
+        assert_eq!(error.hints()[1], "`-C DIR` names another folder");
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use crate::config::keys::{Fallback, KEYS, Key, PRESET_KEYS, Scope, Shape, find};
 use crate::config::presets::built_in_names;
-use crate::names::ProjectName;
 
 /// The reference of every key, as Markdown.
 pub fn render_reference() -> String {
@@ -57,21 +56,21 @@ fn entry(key: &Key) -> String {
     format!("- **`{}`** ({takes}; default: {default}{variable}). {}{personal}\n", key.leaf(), key.doc)
 }
 
-/// The `devbox.toml` that `devbox init` writes: what a project is likely to set, the defaults as
-/// comments.
-pub fn render_template(name: &ProjectName) -> String {
+/// The `devbox.toml` of `nix/templates/minimal`, which `devbox init` writes: what a project is likely to set, the
+/// defaults as comments.
+pub fn render_template() -> String {
     let mut out = String::from(
         "# What this project needs from its box. A line behind `#` shows the default, or an example.\n\n",
     );
     let mut table = "";
-    for (path, value) in [
-        ("name", Some(name.as_str())),
-        ("environment.shell", None),
-        ("box.preset", None),
-        ("volume.name", None),
-        ("volume.store-size", None),
-        ("caches.substituters", None),
-        ("caches.trusted-public-keys", None),
+    for path in [
+        "name",
+        "environment.shell",
+        "box.preset",
+        "volume.name",
+        "volume.store-size",
+        "caches.substituters",
+        "caches.trusted-public-keys",
     ] {
         let Some(key) = find(path) else { continue };
         if key.table() != table {
@@ -79,10 +78,7 @@ pub fn render_template(name: &ProjectName) -> String {
             put(&mut out, format_args!("\n[{table}]"));
         }
         put(&mut out, format_args!("# {}", key.doc));
-        match value {
-            Some(value) => put(&mut out, format_args!("{} = \"{value}\"", key.leaf())),
-            None => put(&mut out, format_args!("#{}", key.sample())),
-        }
+        put(&mut out, format_args!("#{}", key.sample()));
     }
     out
 }
@@ -106,12 +102,16 @@ mod tests {
 
     #[test]
     fn the_template() {
-        let text = render_template(&"hello".parse().unwrap());
-        insta::assert_snapshot!(text);
+        let text = render_template();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("nix/templates/minimal/devbox.toml");
+        if crate::env::get("UPDATE_README").is_some() {
+            std::fs::write(&file, &text).unwrap();
+        }
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert!(written == text, "{} is stale: UPDATE_README=1 cargo test the_template", file.display());
         let path = Path::new("devbox.toml");
         let layer = parse_file(&text, path, Trust::Project).unwrap();
-        assert_eq!(layer.get("name").unwrap().0.to_string(), "hello");
-        assert!(layer.get("volume.name").is_none());
+        assert!(layer.get("name").is_none());
         // What it shows as default is the default, and stands where it belongs.
         let all: String = text
             .lines()

@@ -50,6 +50,8 @@ pub enum Shape {
     Address,
     /// A command for the shell.
     Command,
+    /// Commands for the shell.
+    Commands,
     /// An absolute path; `~/` is the home folder.
     Path,
 }
@@ -57,8 +59,8 @@ pub enum Shape {
 impl Shape {
     /// Whether it takes several values.
     pub fn is_list(self) -> bool {
-        use Shape::{Caches, Packages, Patterns, PublicKeys, Regions, Volumes};
-        matches!(self, Caches | PublicKeys | Patterns | Regions | Volumes | Packages)
+        use Shape::{Caches, Commands, Packages, Patterns, PublicKeys, Regions, Volumes};
+        matches!(self, Caches | PublicKeys | Patterns | Regions | Volumes | Packages | Commands)
     }
 
     /// Checks one value, or one item of a list, and returns it in canonical form.
@@ -100,7 +102,7 @@ impl Shape {
                     return Err(refuse("is no single word").hint("write for example `lambda-stack-24-04`"));
                 }
             }
-            Self::Command => {
+            Self::Command | Self::Commands => {
                 if text.trim().is_empty() || text.chars().any(char::is_control) {
                     return Err(refuse("is no command").hint("write for example `pass show lambda`"));
                 }
@@ -179,6 +181,7 @@ impl fmt::Display for Shape {
             Self::Volumes | Self::Packages => "a list of names",
             Self::Address => "an address",
             Self::Command => "a command",
+            Self::Commands => "a list of commands",
             Self::Path => "a path",
         })
     }

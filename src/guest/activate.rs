@@ -6,6 +6,7 @@ use crate::error::{Error, Kind, OrFail, Result};
 use crate::events::{Events, Phase};
 use crate::guest::{script, store_broke};
 use crate::names::ProjectName;
+use crate::nix::listing::hex_sha256;
 use crate::nix::{Environment, Fingerprint};
 use crate::ssh::Guest;
 
@@ -18,6 +19,9 @@ struct Manifest<'a> {
     project: &'a ProjectName,
     environment: &'a str,
     fingerprint: &'a Fingerprint,
+    derivation: &'a str,
+    /// The SHA-256 of the script that enters it.
+    script: String,
     paths: usize,
     bytes: u64,
     made: jiff::Timestamp,
@@ -38,6 +42,8 @@ pub async fn make_current(
         project,
         environment: &environment.output,
         fingerprint: &environment.fingerprint,
+        derivation: &environment.derivation,
+        script: hex_sha256(&environment.script),
         paths: environment.closure.0.len(),
         bytes: environment.closure.bytes(),
         made: jiff::Timestamp::now(),

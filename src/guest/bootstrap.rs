@@ -14,7 +14,7 @@ use crate::ssh::{Guest, argv};
 const WATCH: &str = include_str!("scripts/watch.sh");
 
 /// The steps of a set-up, in order.
-const STEPS: [&str; 4] = ["volume", "store", "home", "nix"];
+const STEPS: [&str; 5] = ["volume", "store", "home", "nix", "driver"];
 
 /// Where a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -31,7 +31,7 @@ pub enum StepState {
 /// One step as the box reports it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Step {
-    /// `volume`, `store`, `home` or `nix`.
+    /// `volume`, `store`, `home`, `nix` or `driver`.
     pub step: String,
     /// Where it stands.
     pub state: StepState,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_up_is_over_when_all_four_steps_are_done() {
+    fn a_set_up_is_over_when_all_steps_are_done() {
         let done = |steps: &[&str]| Status {
             steps: steps
                 .iter()
@@ -180,7 +180,7 @@ mod tests {
                 .collect(),
         };
         assert!(done(&STEPS).all_done());
-        assert!(!done(&["volume", "store", "home"]).all_done());
+        assert!(!done(&["volume", "store", "home", "nix"]).all_done());
     }
 
     proptest! {

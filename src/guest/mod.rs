@@ -5,11 +5,14 @@
 
 pub mod activate;
 pub mod bootstrap;
+pub mod checks;
 pub mod facts;
+pub mod machine;
 pub mod quiesce;
 pub mod seed;
 pub mod store;
 pub mod user_data;
+pub mod verify;
 
 use crate::error::{Error, Kind};
 use crate::names::BoxName;

@@ -56,7 +56,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 29] = scripts![
+const SCRIPTS: [(&str, &str); 36] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
@@ -68,11 +68,16 @@ const SCRIPTS: [(&str, &str); 29] = scripts![
     "recover.sh",
     "nix.sh",
     "nix-daemon.sh",
+    "driver.sh",
+    "driver-copy.sh",
     "facts.sh",
     "missing.sh",
     "seed.sh",
     "activate.sh",
+    "record.sh",
     "shell.sh",
+    "check.sh",
+    "checked.sh",
     "enter.sh",
     "quiesce.sh",
     "work.sh",
@@ -85,15 +90,19 @@ const SCRIPTS: [(&str, &str); 29] = scripts![
     "store-snapshot.sh",
     "store-restore.sh",
     "rollback.sh",
+    "verify.sh",
+    "listing.sh",
     "start.sh",
 ];
-const UNITS: [(&str, &str); 6] = units![
+const UNITS: [(&str, &str); 8] = units![
     "devbox.target",
     "devbox-volume.service",
     "devbox-store.service",
     "devbox-home.service",
     "devbox-nix.service",
     "devbox-nix-daemon.service",
+    "devbox-driver.service",
+    "devbox-driver.path",
 ];
 const SYSUSERS: &str = include_str!("units/sysusers.conf");
 

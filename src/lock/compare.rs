@@ -100,8 +100,9 @@ pub fn system_option(lock: Option<&Lock>, system: System) -> String {
     }
 }
 
-/// The error where a project has changed since its lock was written. `update` is the command that accepts it.
-pub fn edited(system: System, deviations: &[Deviation], update: &str) -> Error {
+/// The error where a project has changed since its lock was written. `diff` says what is different of its packages, where
+/// anything is known of that; `update` is the command that accepts it.
+pub fn edited(system: System, deviations: &[Deviation], diff: &[String], update: &str) -> Error {
     let of_environment = deviations.iter().any(Deviation::is_of_the_environment);
     let what = match of_environment {
         true => format!("the environment for {system} is not the one in `{FILE}`: the project was edited"),
@@ -109,8 +110,11 @@ pub fn edited(system: System, deviations: &[Deviation], update: &str) -> Error {
             "`{FILE}` does not say what the project says now; its environment for {system} is the same"
         ),
     };
+    // Two hashes say less than the packages behind them.
+    let is_told = |d: &&Deviation| diff.is_empty() || !matches!(d, Deviation::Derivation { .. });
     Error::new(Kind::Differs, what)
-        .details(deviations.iter().flat_map(Deviation::render))
+        .details(deviations.iter().filter(is_told).flat_map(Deviation::render))
+        .details(diff.iter().cloned())
         .hint(format!("`{update}` takes the environment of now into the lock"))
 }
 
@@ -151,8 +155,9 @@ mod tests {
             nix: Some("/nix/store/x"),
         });
         let shown = [
-            edited(System::X86_64Linux, &all, "devbox lock --update"),
-            edited(System::X86_64Linux, &talk, "devbox lock --update"),
+            edited(System::X86_64Linux, &all, &[], "devbox lock --update"),
+            edited(System::X86_64Linux, &all, &["torch 1 2".to_owned()], "devbox lock --update"),
+            edited(System::X86_64Linux, &talk, &[], "devbox lock --update"),
             not_locked(System::X86_64Linux, false, "devbox lock"),
             not_locked(System::Aarch64Linux, true, "devbox lock --system aarch64-linux"),
         ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::lock::packages::parse_name;
+use crate::lock::packages::{named_packages, parse_name};
 use crate::lock::{Package, Section};
 use crate::nix::Listing;
 use crate::ui::table::{Cell, Column, render_table};
@@ -46,6 +46,16 @@ impl From<&Package> for Item {
 }
 
 impl Side {
+    /// The packages of all these store paths.
+    pub fn of_listing(listing: &Listing, patterns: &[String]) -> Self {
+        let named = named_packages(listing, patterns);
+        Self {
+            packages: named.iter().map(|(name, package)| (name.clone(), package.into())).collect(),
+            size: Some(listing.bytes()),
+            listing: Some(listing.clone()),
+        }
+    }
+
     /// What a section of a lock says; with `listing`, where somebody has kept it.
     pub fn of_section(section: &Section, listing: Option<Listing>) -> Self {
         Self {
@@ -188,6 +198,19 @@ fn from_to(from: u64, to: u64) -> String {
     }
 }
 
+/// How large a package is, or was and is. Of what is to come nobody knows that before it is built.
+fn size_of(change: &Change) -> Option<String> {
+    let size = |item: &Option<Item>| item.as_ref().and_then(|item| item.size);
+    match (size(&change.from), size(&change.to)) {
+        (Some(from), Some(to)) if bytes(from) != bytes(to) => {
+            Some(format!("{} → {}", bytes(from), bytes(to)))
+        }
+        (_, Some(size)) => Some(bytes(size)),
+        (Some(size), None) if change.to.is_none() => Some(bytes(size)),
+        _ => None,
+    }
+}
+
 fn row(change: &Change) -> Vec<Cell> {
     // What has no version is told apart by the beginning of its hash.
     let says = |item: &Option<Item>| {
@@ -203,14 +226,7 @@ fn row(change: &Change) -> Vec<Cell> {
         How::Bytes => format!("{to}, other bytes"),
         _ => to,
     };
-    let size = |item: &Option<Item>| item.as_ref().and_then(|item| item.size);
-    let size = match (size(&change.from), size(&change.to)) {
-        (Some(from), Some(to)) if bytes(from) != bytes(to) => format!("{} → {}", bytes(from), bytes(to)),
-        (_, Some(size)) => bytes(size),
-        // Of what is to come nobody knows the size before it is built.
-        (Some(size), None) if change.to.is_none() => bytes(size),
-        _ => String::new(),
-    };
+    let size = size_of(change).unwrap_or_default();
     vec![change.name.as_str().into(), says(&change.from).unwrap_or_default().into(), to.into(), size.into()]
 }
 
@@ -218,8 +234,11 @@ fn row(change: &Change) -> Vec<Cell> {
 pub fn render_diff(diff: &Diff, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     if !diff.packages.is_empty() {
-        let rows: Vec<_> = diff.packages.iter().map(row).collect();
-        lines.extend(render_table(&COLUMNS, &rows, width).lines().map(str::to_owned));
+        let mut rows: Vec<_> = diff.packages.iter().map(row).collect();
+        let has_sizes = diff.packages.iter().any(|c| size_of(c).is_some());
+        let columns = if has_sizes { &COLUMNS[..] } else { &COLUMNS[..3] };
+        rows.iter_mut().for_each(|row| row.truncate(columns.len()));
+        lines.extend(render_table(columns, &rows, width).lines().map(str::to_owned));
     }
     if let (Some(from), Some(to)) = (diff.size_from, diff.size_to) {
         lines.push(format!("closure  {}", from_to(from, to)));

@@ -5,12 +5,15 @@
 pub mod compare;
 pub mod diff;
 mod edit;
+mod estimate;
 pub mod packages;
 mod parse;
+pub mod proof;
 mod render;
 
 pub use compare::{Deviation, Now};
 pub use edit::with_section;
+pub use estimate::side_of_outlook;
 pub use parse::parse_lock;
 
 use std::collections::BTreeMap;

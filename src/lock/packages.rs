@@ -92,17 +92,22 @@ pub fn is_meant_by(pattern: &str, name: &Name) -> bool {
     }
 }
 
+/// The name of a store path that people care about, or that `patterns` mean.
+pub fn name_if_cared_for(path: &str, patterns: &[String]) -> Option<Name> {
+    if HELPERS.iter().any(|end| path.ends_with(end)) {
+        return None;
+    }
+    Some(parse_name(path)).filter(|name| name.is_known() || name.is_meant(patterns))
+}
+
 /// The packages of a listing that people care about: those that decide about CUDA and PyTorch, and those that `patterns`
 /// mean. By their names; where several have one name, with their versions, and where that does not tell them apart, with
 /// the beginning of their hashes.
 pub fn named_packages(listing: &Listing, patterns: &[String]) -> BTreeMap<String, Package> {
-    let is_helper = |path: &str| HELPERS.iter().any(|end| path.ends_with(end));
     let named: Vec<(Name, Package)> = listing
         .0
         .iter()
-        .filter(|(path, _)| !is_helper(path))
-        .map(|(path, nar)| (parse_name(path), path, nar))
-        .filter(|(name, ..)| name.is_known() || name.is_meant(patterns))
+        .filter_map(|(path, nar)| Some((name_if_cared_for(path, patterns)?, path, nar)))
         .map(|(name, path, nar)| {
             let version = name.version.clone();
             let package = Package { version, path: path.clone(), nar_hash: nar.hash.clone(), size: nar.size };

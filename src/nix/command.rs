@@ -66,9 +66,19 @@ pub fn without_eval_cache(cmd: Cmd) -> Cmd {
     cmd.args(["--option", "eval-cache", "false"])
 }
 
-/// Prints the closure of a store path, one path a line.
-pub fn argv_requisites(path: &str) -> Cmd {
-    Cmd::new("nix-store").args(["--query", "--requisites"]).arg(path)
+/// Prints what Nix knows of a flake, as JSON.
+pub fn argv_metadata(root: &Path, flake: &str) -> Cmd {
+    nix().args(["flake", "metadata", "--json"]).arg(flake).dir(root).deadline(Duration::from_secs(60))
+}
+
+/// Prints the closure of store paths, one path a line.
+pub fn argv_requisites(paths: &[String]) -> Cmd {
+    Cmd::new("nix-store").args(["--query", "--requisites"]).args(paths)
+}
+
+/// Prints those of the store paths that are not in the store.
+pub fn argv_invalid(paths: &[String]) -> Cmd {
+    Cmd::new("nix-store").args(["--check-validity", "--print-invalid"]).args(paths)
 }
 
 /// Prints the registrations of store paths.

@@ -289,15 +289,22 @@ fn store_path_of(link: &Path) -> Result<String> {
 /// # Errors
 /// [`Kind::Environment`] when the path is not in the store, or Nix does not answer.
 pub async fn closure_of(path: &str) -> Result<Closure> {
+    closure_of_all(&[path.to_owned()]).await
+}
+
+/// The same of several store paths together.
+///
+/// # Errors
+/// As [`closure_of`].
+pub async fn closure_of_all(tops: &[String]) -> Result<Closure> {
     let environment = |e: Error| e.with_kind(Kind::Environment);
-    let paths: Vec<String> = command::argv_requisites(path)
-        .check()
-        .await
-        .map_err(environment)?
-        .text()
-        .lines()
-        .map(str::to_owned)
-        .collect();
+    let mut paths: Vec<String> = Vec::new();
+    for batch in tops.chunks(BATCH) {
+        let found = command::argv_requisites(batch).check().await.map_err(environment)?.text();
+        paths.extend(found.lines().map(str::to_owned));
+    }
+    paths.sort();
+    paths.dedup();
     let mut all = Closure::default();
     for batch in paths.chunks(BATCH) {
         let text = command::argv_dump_db(batch).check().await.map_err(environment)?.text();
@@ -306,10 +313,9 @@ pub async fn closure_of(path: &str) -> Result<Closure> {
     if all.0.len() == paths.len() {
         Ok(all)
     } else {
-        Err(Error::new(
-            Kind::Environment,
-            format!("Nix registered {} of {} paths of `{path}`", all.0.len(), paths.len()),
-        ))
+        let what =
+            format!("Nix registered {} of {} paths of `{}`", all.0.len(), paths.len(), tops.join("`, `"));
+        Err(Error::new(Kind::Environment, what))
     }
 }
 

@@ -3,9 +3,11 @@
 pub mod closure;
 pub mod command;
 pub mod environment;
+pub mod graph;
 pub mod listing;
 pub mod log;
 pub mod missing;
+pub mod source;
 pub mod version;
 
 pub use closure::{Closure, Fingerprint, PathInfo};

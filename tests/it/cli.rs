@@ -6,7 +6,7 @@ use devbox::config::reference::render_reference;
 
 use crate::support::{TestEnv, host, repository};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "init",
     "up",
     "down",
@@ -16,6 +16,8 @@ const COMMANDS: [&str; 14] = [
     "list",
     "wait",
     "lock",
+    "verify",
+    "diff",
     "rollback",
     "store",
     "config",
@@ -93,23 +95,67 @@ fn init_writes_what_is_missing_and_nothing_else() {
     env.devbox(["init", "--name", "My Project"])
         .code(2)
         .says(&["can't be a project name", "for example `my-project`"]);
-    env.devbox(["init"]).ok().says(&["flake.nix", "devbox.toml", "devbox up"]);
+    let new = env.devbox(["init"]).ok().says(&["flake.nix", "flake.lock", "devbox.toml", "devbox up"]);
+    assert!(!new.stderr.contains("git add"), "there is no repository: {}", new.stderr);
     let flake = fs::read_to_string(env.project("flake.nix")).unwrap();
     assert!(flake.contains("devShells"), "{flake}");
     assert_eq!(env.devbox(["config", "--json"]).ok().json()["settings"][0]["value"], "project");
 
     fs::write(env.project("flake.nix"), "# mine").unwrap();
-    env.devbox(["init"]).code(2).says(&["devbox.toml` exists already", "hint:"]);
+    env.devbox(["init"]).ok().says(&["devbox.toml` is there already"]);
+    env.devbox(["init", "--name", "x"]).code(2).says(&["devbox.toml` exists already", "hint:"]);
     fs::remove_file(env.project("devbox.toml")).unwrap();
     fs::create_dir(env.project("inner")).unwrap();
     env.devbox(["-C", "inner", "init", "--name", "x"]).ok();
     assert!(env.project("devbox.toml").exists(), "beside the flake, not in the folder below it");
+    assert_eq!(env.devbox(["config", "--json"]).ok().json()["settings"][0]["value"], "x");
     assert_eq!(fs::read_to_string(env.project("flake.nix")).unwrap(), "# mine");
 
     // A repository of its own has a project of its own.
     fs::create_dir_all(env.project("vendored/.git")).unwrap();
-    env.devbox(["-C", "vendored", "init"]).ok().says(&["flake.nix"]);
+    let in_git = "add flake.nix flake.lock devbox.toml`";
+    env.devbox(["-C", "vendored", "init"]).ok().says(&["flake.nix", "in a git repository", in_git]);
     assert!(env.project("vendored/flake.nix").exists() && env.project("vendored/devbox.toml").exists());
+}
+
+#[test]
+fn init_starts_from_a_template() {
+    let env = TestEnv::empty();
+    let init = |args: &[&str]| env.devbox([&["init", "--template"], args].concat());
+    init(&["cuda"]).code(2).says(&[
+        "there is no template `cuda`",
+        "did you mean `cuda-torch`?",
+        "`minimal` (A dev shell",
+    ]);
+    let new = init(&["cuda-torch"]).ok().says(&["wrote `", "check_cuda.py", "devbox up", "check-cuda"]);
+    assert_eq!(new.stdout, "");
+    // Again: all is there, and says so.
+    let again = init(&["cuda-torch"]).ok();
+    assert!(!again.stderr.contains("wrote"), "{}", again.stderr);
+    // The box that it asks for is the one that the preset gives.
+    let settings = env.devbox(["config", "--json"]).ok().json();
+    let of = |key: &str| settings["settings"].as_array().unwrap().iter().find(|s| s["key"] == key).cloned();
+    assert_eq!(of("box.preset").unwrap()["value"], "gh200", "{settings}");
+
+    // One that differs is in the way of all, and stays as it is.
+    fs::create_dir_all(env.project("old/.git")).unwrap();
+    fs::write(env.project("old/flake.nix"), "# mine").unwrap();
+    env.devbox(["-C", "old", "init", "-t", "minimal"]).code(2).says(&[
+        "old/flake.nix` exists already",
+        "nothing was written",
+        "without `--template`",
+    ]);
+    assert_eq!(fs::read_to_string(env.project("old/flake.nix")).unwrap(), "# mine");
+    assert_eq!(fs::read_dir(env.project("old")).unwrap().count(), 2);
+
+    // In a folder of a project, and of a repository, it is a project of its own.
+    fs::create_dir(env.project("old/inner")).unwrap();
+    let inner = env.devbox(["-C", "old/inner", "init", "-t", "minimal"]).ok();
+    inner.says(&[
+        "in a git repository Nix sees only what git knows: `git -C ",
+        "inner add flake.nix flake.lock",
+    ]);
+    assert!(env.project("old/inner/flake.nix").exists());
 }
 
 #[test]

@@ -72,7 +72,9 @@ fn an_edited_project_is_refused_until_the_lock_is_updated() {
     env.devbox(["lock", "--update"]).ok().says(&["nothing to change"]);
     assert_eq!(lock_text(&env), first);
 
-    fs::write(env.project("version"), "2.0\n").unwrap();
+    // One that was never built, so that nobody has it.
+    let version = format!("3.{:08}", std::process::id());
+    fs::write(env.project("version"), format!("{version}\n")).unwrap();
     for command in [&["up", "-y"][..], &["up", "-y", "--locked"], &["lock"], &["lock", "--check"]] {
         env.devbox(command).code(6).says(&[
             "is not the one in `devbox.lock`: the project was edited",
@@ -83,10 +85,15 @@ fn an_edited_project_is_refused_until_the_lock_is_updated() {
     assert_eq!(lock_text(&env), first);
     let refused = env.devbox(["lock", "--check"]).code(6);
     let error = &refused.stderr[refused.stderr.find("error:").unwrap()..];
-    insta::assert_snapshot!("lock-refused", shown(error).replace(&system(), "SYSTEM"));
+    insta::assert_snapshot!(
+        "lock-refused",
+        shown(error).replace(&system(), "SYSTEM").replace(&version, "3.VERSION0")
+    );
 
     let updated = env.devbox(["lock", "--update"]).ok().says(&["updated `devbox.lock`"]);
-    insta::assert_snapshot!("lock-update", shown(&updated.stdout));
+    // The size of the closure is that of this machine's static programs.
+    let table = updated.stdout.split("closure  ").next().unwrap();
+    insta::assert_snapshot!("lock-update", shown(table).replace(&version, "3.VERSION0"));
     assert_ne!(lock_text(&env), first);
     env.devbox(["lock", "--check"]).ok();
 }
@@ -154,4 +161,152 @@ fn a_lock_that_is_none() {
         assert_eq!(lock_text(&env), text);
     }
     assert!(env.journal().is_empty());
+}
+
+/// Whatever is not as the lock says is found, with its store path and the way out.
+#[test]
+fn verify_finds_what_was_tampered_with() {
+    let env = TestEnv::new("hello");
+    env.devbox(["verify"]).code(2).says(&["no box called `hello` is up"]);
+    env.devbox(["up", "-y"]).ok();
+    let card = env.devbox(["verify", "--deep"]).ok().stdout;
+    assert!(card.contains("identical") && card.contains("every file was read"), "{card}");
+    let report = env.devbox(["verify", "--json"]).ok().json();
+    assert_eq!(report["verdict"], "identical");
+    assert_eq!(report["lock"]["fingerprint"], report["found"]["fingerprint"]);
+    assert_eq!(report["lock"]["derivation"], report["found"]["derivation"]);
+    assert_eq!(report["packages"].as_object().unwrap().len(), 2);
+    let greeting = report["packages"]["greeting"]["path"].as_str().unwrap().to_owned();
+
+    // A byte in a file. Only who reads it can tell.
+    env.on_box(&format!("sudo sh -c 'chmod u+w {greeting}/share/* && echo >>{greeting}/share/greeting.txt'"));
+    env.devbox(["verify"]).ok();
+    let modified = format!("modified   {greeting}");
+    env.devbox(["verify", "--deep"]).code(6).says(&[&modified, "hint: `devbox store check --repair"]);
+    let report = env.devbox(["verify", "--deep", "--json"]).code(6).json();
+    assert_eq!((&report["verdict"], report["findings"].as_array().unwrap().len()), (&"differs".into(), 1));
+    // A path that is gone, though it is registered.
+    env.on_box(&format!("sudo rm -rf {greeting}"));
+    env.devbox(["verify"]).code(6).says(&[&format!("missing   {greeting}")]);
+    // What the hints say.
+    env.devbox(["store", "check", "--repair"]).ok();
+    env.devbox(["up"]).ok();
+    env.devbox(["verify", "--deep"]).ok();
+
+    // The script that enters the environment is in no store path.
+    env.on_box("echo export EVIL=1 | sudo tee -a /nix/var/devbox/shells/*-env.sh");
+    env.devbox(["verify"]).code(6).says(&[
+        "the script that enters it",
+        "it was changed",
+        "hint: `devbox up hello`",
+    ]);
+    env.devbox(["up"]).ok();
+    env.devbox(["verify"]).ok();
+
+    // Another environment in use: another variable is enough, though every store path is the same.
+    let packages = fs::read_to_string(env.project("packages.nix")).unwrap();
+    fs::write(env.project("packages.nix"), packages.replace("LANGUAGE = \"en\"", "LANGUAGE = \"de\""))
+        .unwrap();
+    env.devbox(["lock", "--update"]).ok();
+    env.devbox(["verify"]).code(6).says(&[
+        "another environment",
+        "generation 1 is current",
+        "hint: `devbox up",
+    ]);
+    env.devbox(["up"]).ok();
+    env.devbox(["verify"]).ok();
+    env.devbox(["rollback"]).ok();
+    env.devbox(["verify"]).code(6).says(&["another environment", "generation 1 is current"]);
+
+    fs::remove_file(env.project("devbox.lock")).unwrap();
+    env.devbox(["verify"]).code(6).says(&["there is no `devbox.lock`", "hint: `devbox -C"]);
+    env.devbox(["down"]).ok();
+}
+
+/// Two environments side by side, built or not; nothing is built for it, and nothing changes.
+#[test]
+fn diff_and_dry_run_say_what_an_edit_means() {
+    let mut env = TestEnv::new("versioned");
+    env.set("DEVBOX_ENVIRONMENT_PACKAGES", "show-version");
+    env.devbox(["diff"]).code(2).says(&["there is no `", "devbox.lock`", "hint: `devbox lock` writes it"]);
+    env.devbox(["up", "-y"]).ok();
+    let first = lock_text(&env);
+    assert!(env.devbox(["diff"]).ok().stdout.ends_with("\nno difference\n"));
+    let same = env.devbox(["up", "--dry-run"]).ok().stdout;
+    assert!(
+        same.contains("all of it is here") && same.contains("`devbox.lock` has this environment"),
+        "{same}"
+    );
+    assert!(same.contains("copy    nothing: the box has all of it"), "{same}");
+
+    // A version that was never built, so that nobody has it.
+    let version = format!("2.{:08}", std::process::id());
+    fs::write(env.project("version"), format!("{version}\n")).unwrap();
+    let drv_of = |env: &TestEnv| env.devbox(["up", "--dry-run", "--json"]).ok().json()["environment"].clone();
+    let ahead = drv_of(&env);
+    assert_eq!((&ahead["lock"], ahead["build"].as_array().unwrap().len()), (&"differs".into(), 1), "{ahead}");
+    let masked = |text: &str| {
+        shown(text).replace(&version, "2.VERSION0").replace(env.path("").to_str().unwrap(), "/T/")
+    };
+    insta::assert_snapshot!(
+        "diff-to-come",
+        masked(&env.devbox(["diff"]).ok().stdout).replace(&lock_print(&first), "PRINT")
+    );
+    let dry = env.devbox(["up", "--dry-run"]).ok().stdout;
+    let address = dry.find("use     ").unwrap()..dry.find("copy    ").unwrap();
+    insta::assert_snapshot!("dry-run-refused", masked(&dry.replace(&dry[address], "")));
+    env.devbox(["up", "--dry-run", "--locked"]).code(6).says(&["is not the one in `devbox.lock`"]);
+    let again = drv_of(&env);
+    assert_eq!(again["build"], ahead["build"], "something was built for a look");
+    assert_eq!(lock_text(&env), first);
+
+    // Built: now the sizes are known too.
+    fs::copy(env.project("devbox.lock"), env.project("old.lock")).unwrap();
+    env.devbox(["lock", "--update"]).ok();
+    assert!(env.devbox(["diff"]).ok().stdout.ends_with("\nno difference\n"));
+    let built = env.devbox(["diff", "old.lock", "lock", "--json"]).ok().json();
+    assert_eq!(built["packages"][0]["to"]["version"], version.as_str());
+    assert!(built["packages"][0]["to"]["size"].is_u64() && built["size"]["to"].is_u64());
+    assert_eq!(built["others"]["added"], 0);
+    let dry = env.devbox(["up", "--dry-run"]).ok().stdout;
+    assert!(dry.contains("copy    1 of "), "{dry}");
+    env.devbox(["up"]).ok();
+    let generations = env.devbox(["diff", "1", "2", "--json"]).ok().json();
+    assert_eq!(generations["packages"], built["packages"]);
+    assert_eq!(env.devbox(["diff", "2", "lock", "--json"]).ok().json()["identical"], true);
+    env.devbox(["diff", "7"]).code(2).says(&["there is no generation 7", "generation 2, current"]);
+    env.devbox(["diff", "nothing.lock"]).code(2).says(&["there is no `", "nothing.lock`", "hint:"]);
+    env.devbox(["down"]).ok();
+    let dry = env.devbox(["up", "--dry-run"]).ok().stdout;
+    assert!(dry.contains("copy    nothing: the volume had all of it on 20"), "{dry}");
+    env.assert_nothing_runs();
+}
+
+fn lock_print(text: &str) -> String {
+    let line = text.lines().find(|line| line.starts_with("fingerprint = ")).unwrap();
+    line["fingerprint = \"".len()..][..12].to_owned()
+}
+
+/// A dev shell that has the project folder in it can't be locked for long, and the reason is said.
+#[test]
+fn a_shell_made_of_the_whole_folder_is_told() {
+    let env = TestEnv::new("whole-folder");
+    env.devbox(["lock"])
+        .ok()
+        .says(&["warning: the dev shell is made of the whole project folder", "lib.fileset"]);
+    env.devbox(["lock", "--check"])
+        .code(6)
+        .says(&["the project was edited", "hint: the dev shell is made of the whole"]);
+    // Nor where git tells Nix what is in it.
+    let git = TestEnv::new("whole-folder");
+    let dir = git.project("");
+    let dir = dir.to_str().unwrap();
+    fs::write(
+        git.project("devbox.toml"),
+        "name = \"x\"\n[environment]\nshell = \".#default\"\n[box]\nprovider = \"local\"\n",
+    )
+    .unwrap();
+    crate::support::host("git", &["-C", dir, "init", "-q"]);
+    crate::support::host("git", &["-C", dir, "add", "--force", "."]);
+    git.devbox(["lock"]).ok().says(&["warning: the dev shell is made of the whole project folder"]);
 }

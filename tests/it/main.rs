@@ -5,8 +5,12 @@
 
 mod bad_environment;
 mod bad_volume;
+mod checks;
 mod cli;
 mod crash;
+mod cuda_template;
+mod driver;
+mod flake;
 mod lambda;
 mod lambda_answers;
 mod lambda_books;

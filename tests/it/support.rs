@@ -312,9 +312,20 @@ pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
 /// Runs a program of this machine that must succeed.
 #[track_caller]
 pub(crate) fn host(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output().unwrap();
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let run = host_run(program, args);
+    assert_eq!(run.code, 0, "{program} {args:?}: {}", run.stderr);
+    run.stdout
+}
+
+/// Runs a program of this machine.
+#[track_caller]
+pub(crate) fn host_run(program: &str, args: &[&str]) -> Run {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
 }
 
 /// Waits until something is so.

@@ -6,11 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Kind, OrFail, Result, ignore, tick};
+use crate::guest::verify::listed;
 use crate::lock::{FILE, Lock, Section, parse_lock, with_section};
-use crate::names::System;
+use crate::names::{ProjectName, System};
 use crate::nix::listing::{hex_sha256, parse_listing};
 use crate::nix::{Fingerprint, Listing};
 use crate::paths::{Paths, write_atomic};
+use crate::ssh::Guest;
 
 /// How many lists are kept; those that nobody has used for longest go first.
 const KEEP: usize = 100;
@@ -116,6 +118,26 @@ fn forget_old(folder: &Path) -> Result<()> {
 pub fn kept_listing(paths: &Paths, fingerprint: &Fingerprint) -> Option<Listing> {
     let text = fs::read_to_string(kept(paths).join(format!("{fingerprint}.paths"))).ok()?;
     parse_listing(&text).ok().filter(|listing| listing.fingerprint() == *fingerprint)
+}
+
+/// The list of an environment's store paths: the one that was kept here, or else what the volume remembers, which is
+/// kept from then on.
+pub async fn known_listing(
+    paths: &Paths,
+    guest: &Guest,
+    project: &ProjectName,
+    fingerprint: &Fingerprint,
+) -> Option<Listing> {
+    if let Some(kept) = kept_listing(paths, fingerprint) {
+        return Some(kept);
+    }
+    // A box of an older devbox can't tell, which is as good as nothing known.
+    let listing = listed(guest, project, &fingerprint.0).await.ok()?.listing()?;
+    if listing.fingerprint() != *fingerprint {
+        return None;
+    }
+    ignore(keep_listing(paths, &listing));
+    Some(listing)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! `devbox lock`: writes what the project's environment is, or holds it against what was written.
 
 pub mod files;
+mod refusal;
+
+pub use refusal::{Edited, refuse, render_difference, whole_folder_advice};
 
 use serde_json::json;
 
@@ -10,7 +13,7 @@ use crate::config::project::Project;
 use crate::config::{Config, ProviderName};
 use crate::error::{Error, Kind, Result};
 use crate::events::{Level, Phase};
-use crate::lock::compare::{edited, not_locked, system_option};
+use crate::lock::compare::{not_locked, system_option};
 use crate::lock::diff::{Diff, Side, render_diff};
 use crate::lock::packages::{is_meant_by, parse_name};
 use crate::lock::{FILE, Lock, Made, Now, Section};
@@ -51,7 +54,10 @@ pub async fn run(cx: &Context, args: &Args) -> Result<()> {
 }
 
 /// The system that is meant: the one that is named, or else what the box would run.
-fn which_system(config: &Config, lock: Option<&Lock>, named: Option<System>) -> Result<System> {
+///
+/// # Errors
+/// [`Kind::Usage`] when the preset is wrong, or boxes don't run on this machine's processor.
+pub fn which_system(config: &Config, lock: Option<&Lock>, named: Option<System>) -> Result<System> {
     if let Some(system) = named {
         return Ok(system);
     }
@@ -90,7 +96,12 @@ impl Subject<'_> {
             let now = now(&self.config, flake_lock.as_deref(), evaluated);
             match section.deviations(&now) {
                 none if none.is_empty() => Ok(()),
-                deviations => Err(edited(self.system, &deviations, &self.update_command())),
+                deviations => {
+                    let update = self.update_command();
+                    let subject =
+                        Edited { paths: &self.cx.paths, config: &self.config, root: &self.project.root };
+                    Err(refuse(&subject, self.system, section, &deviations, &now, &update).await)
+                }
             }
         };
         if check {
@@ -139,6 +150,7 @@ impl Subject<'_> {
         let listing = environment.listing();
         let section =
             section_of(&self.config, &self.project, &environment, &listing, version)?.settled(before);
+        let advice = whole_folder_advice(&self.config, &self.project, &section.derivation).await;
         files::write(&self.project.root, self.system, &section)?;
         files::keep_listing(&self.cx.paths, &listing)?;
         let events = &self.cx.ui.events;
@@ -161,6 +173,7 @@ impl Subject<'_> {
         for pattern in unmet(&self.config.environment.packages, &listing) {
             events.warn(format!("`environment.packages`: the environment has no `{pattern}`"));
         }
+        advice.into_iter().for_each(|advice| events.warn(advice));
         if before.is_none() {
             events.note(Level::Hint, "keep it in version control");
         }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::guest::machine::Machine;
 use crate::journal::{Damaged, Entry, Working};
 use crate::names::shown;
 use crate::plan::cost::{cents_of, render_hourly, render_price};
@@ -35,7 +36,7 @@ pub(super) struct Row {
     pub(super) environment: Option<String>,
     pub(super) generation: Option<u64>,
     pub(super) fingerprint: Option<String>,
-    pub(super) kernel: Option<String>,
+    pub(super) machine: Option<Machine>,
     pub(super) nix: Option<String>,
 }
 
@@ -185,6 +186,9 @@ fn card_of(row: &Row, working: Option<&String>) -> Card {
         let generation = row.generation.map(|g| format!(", generation {g}")).unwrap_or_default();
         card.line("environment", format!("{}{generation}", fingerprint.get(..12).unwrap_or(fingerprint)));
     }
+    if let Some(machine) = &row.machine {
+        card.line("machine", machine.render_system()).maybe("GPU", machine.render_gpu());
+    }
     card
 }
 
@@ -269,7 +273,13 @@ mod tests {
             environment: None,
             generation: Some(3),
             fingerprint: Some("0123456789abcdef".into()),
-            kernel: None,
+            machine: Some(Machine {
+                processor: "aarch64".into(),
+                kernel: "6.8.0-1013-nvidia-64k".into(),
+                page_size: Some(65536),
+                driver: Some("570.86.15".into()),
+                gpus: vec!["NVIDIA GH200 480GB".into()],
+            }),
             nix: None,
         };
         let other = |name: &str, launched_from: Option<&str>| Instance {

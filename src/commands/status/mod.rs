@@ -148,7 +148,10 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, found: Option<&Result
     };
     let (ready, state) = match &facts {
         Ok(Facts { errors: Some(why), .. }) => (false, why.clone()),
-        Ok(facts) if facts.is_set_up() && facts.nix.is_some() => (true, "ready".to_owned()),
+        Ok(facts) if facts.is_set_up() && facts.nix.is_some() => {
+            let hindrance = facts.checks.as_ref().and_then(|checks| checks.hindrance(name));
+            (hindrance.is_none(), hindrance.unwrap_or_else(|| "ready".to_owned()))
+        }
         Ok(facts) if facts.is_at_rest() => (false, format!("at rest; `devbox up {name}` sets it to work")),
         Ok(facts) => match facts.status.failed() {
             Some(step) => (false, format!("{} failed: {}", step.step, step.detail)),
@@ -180,7 +183,7 @@ async fn row(cx: &Context, config: &Config, entry: &Entry, found: Option<&Result
         environment: facts.as_ref().and_then(|f| f.environment.clone()),
         generation: facts.as_ref().map(|f| f.generation),
         fingerprint: facts.as_ref().map_or(recorded, |f| f.fingerprint.as_ref().map(|f| f.0.clone())),
-        kernel: facts.as_ref().map(|f| f.kernel.clone()),
+        machine: facts.as_ref().map(Facts::whole_machine).or_else(|| entry.machine.clone()),
         nix: facts.and_then(|f| f.nix),
     }
 }

@@ -235,6 +235,7 @@ impl Story<'_> {
             reached: false,
             ready: None,
             fingerprint: None,
+            machine: None,
             rested: false,
             ended: None,
         };

@@ -1,8 +1,12 @@
 //! `devbox up`: from a flake to a box with its dev shell.
 
+mod checks;
 mod choose;
+mod foresee;
 mod launch;
 mod locked;
+mod machine;
+mod rates;
 mod reach;
 mod report;
 mod settle;
@@ -10,7 +14,7 @@ mod settle;
 pub use report::still_running;
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -27,6 +31,7 @@ use crate::guest::{activate, facts};
 use crate::journal::{Entry, Lock};
 use crate::names::{BoxName, LaunchId, ProjectName, System};
 use crate::nix::environment::{self, Evaluated, GUEST_NIX, realise};
+use crate::nix::listing::hex_sha256;
 use crate::nix::{self, Environment};
 use crate::plan::show::{plan_document, render_plan};
 use crate::plan::up::Source;
@@ -185,8 +190,10 @@ impl Story<'_> {
         let (environment, up) = self.side_by_side(&plan, sites.as_ref(), system).await?;
         self.must_be_locked(&environment)?;
         self.seed(&environment, &up).await?;
-        let (moved, generation) = self.bring(&environment, &up).await?;
+        let (moved, facts) = self.bring(&environment, &up).await?;
+        let machine = self.note_machine(&up.guest, &up.entry, &facts, &environment.fingerprint).await;
         let entry = Entry {
+            machine: Some(machine),
             ready: up.entry.ready.or_else(|| Some(Timestamp::now())),
             fingerprint: Some(environment.fingerprint.clone()),
             ..up.entry.clone()
@@ -196,9 +203,10 @@ impl Story<'_> {
             self.cx.journal.write(&entry)?;
         }
         self.write_lock(&environment).await?;
+        self.check(&up, &facts, &environment.fingerprint, args.check).await?;
         self.report(&entry);
         self.offer_include().await?;
-        self.result(&environment, &entry, moved, generation);
+        self.result(&environment, &entry, moved, facts.generation);
         Ok(())
     }
 
@@ -209,14 +217,22 @@ impl Story<'_> {
             Source::Running { .. } => None,
             _ => Some(self.sites(&plan).await?),
         };
+        let system = self.system(&plan, sites.as_ref())?;
+        self.demand_lock(system)?;
+        let creates = sites.as_ref().is_some_and(|s| s.placements.create.is_some());
+        let ahead = self.foresee(system, &plan, creates).await?;
         let placements = sites.as_ref().map(|s| &s.placements);
         let offers = sites.as_ref().map_or(&[][..], |s| &s.market.offers);
-        let mut lines =
-            vec![format!("build   `{}` of {}", self.config.environment.shell, self.project.root.display())];
+        let root = self.project.root.display().to_string();
+        let mut lines = ahead.before(&self.config.environment.shell, &root);
         lines.extend(render_plan(&self.wanted, &plan, placements, offers));
-        lines.push("copy    what the box lacks of the environment, and make it current".into());
+        lines.extend(ahead.after());
+        let checks = &self.config.environment.checks;
+        lines.extend(checks.iter().map(|check| format!("check   `{check}`, in the dev shell there")));
         if self.cx.ui.is_json() {
-            self.cx.ui.document(&plan_document(&self.wanted, &plan, placements, offers, &lines));
+            let mut document = plan_document(&self.wanted, &plan, placements, offers, &lines);
+            document["environment"] = ahead.document();
+            self.cx.ui.document(&document);
         } else {
             self.cx.ui.data(&format!("{}\n", lines.join("\n")));
         }
@@ -268,7 +284,7 @@ impl Story<'_> {
             roots: self.cx.roots(&self.project.root, system),
         };
         let environment = realise(&realise_wanted, &self.cx.ui.events, async |evaluated: &Evaluated| {
-            self.hold_against_lock(system, evaluated)?;
+            self.hold_against_lock(system, evaluated).await?;
             self.evaluated.send_replace(true);
             Ok(())
         });
@@ -300,12 +316,13 @@ impl Story<'_> {
     }
 
     /// The environment on the box: moved, made current, compared. Nothing where it is there.
-    async fn bring(&self, environment: &Environment, up: &BoxUp) -> Result<(Moved, u64)> {
+    async fn bring(&self, environment: &Environment, up: &BoxUp) -> Result<(Moved, Facts)> {
         let there = &up.facts;
         if there.environment.as_ref() == Some(&environment.output)
             && there.fingerprint.as_ref() == Some(&environment.fingerprint)
+            && there.script.as_ref().is_none_or(|script| *script == hex_sha256(&environment.script))
         {
-            return Ok((Moved { paths: 0, bytes: 0 }, there.generation));
+            return Ok((Moved { paths: 0, bytes: 0 }, there.clone()));
         }
         match self.carry(environment, &up.guest, there.room).await {
             Ok(brought) => Ok(brought),
@@ -316,20 +333,23 @@ impl Story<'_> {
         }
     }
 
-    async fn carry(&self, environment: &Environment, guest: &Guest, room: u64) -> Result<(Moved, u64)> {
+    async fn carry(&self, environment: &Environment, guest: &Guest, room: u64) -> Result<(Moved, Facts)> {
         let events = &self.cx.ui.events;
+        let began = Instant::now();
         let moved = transfer(&NixCopy, environment, &self.signing, guest, room, events).await?;
+        rates::remember(&self.cx.paths, self.provider.name(), moved.bytes, began.elapsed());
         failpoint::hit("transferred");
-        let generation = activate::make_current(guest, &self.project_name, environment, events).await?;
+        activate::make_current(guest, &self.project_name, environment, events).await?;
         let phase = events.phase(Phase::Verify);
-        let there = facts::ask(guest, &self.project_name).await?.fingerprint;
+        let facts = facts::ask(guest, &self.project_name).await?;
+        let there = &facts.fingerprint;
         if there.as_ref() != Some(&environment.fingerprint) {
             return Err(Error::new(Kind::Differs, format!("the environment on `{}` is not the one built here", guest.name))
                 .detail(format!("here   {}", environment.fingerprint))
-                .detail(format!("there  {}", there.map_or("none".into(), |f| f.to_string())))
+                .detail(format!("there  {}", there.as_ref().map_or("none".into(), ToString::to_string)))
                 .hint("the box or its store image is damaged: `nix-store --verify --check-contents` on it tells more"));
         }
         phase.done(environment.fingerprint.short());
-        Ok((moved, generation))
+        Ok((moved, facts))
     }
 }

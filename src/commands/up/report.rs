@@ -78,11 +78,13 @@ impl Story<'_> {
                 "address": entry.address,
                 "fingerprint": environment.fingerprint,
                 "environment": environment.output,
+                "machine": entry.machine,
                 "generation": generation,
                 "paths": environment.closure.0.len(),
                 "bytes": environment.closure.bytes(),
                 "copied-paths": moved.paths,
                 "copied-bytes": moved.bytes,
+                "checks": self.config.environment.checks,
                 "seconds": took.as_secs_f64(),
             }),
         );

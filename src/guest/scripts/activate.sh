@@ -44,5 +44,10 @@ generation=${generation##*-}
 kept=$manifests/$project
 mkdir -p "$kept"
 printf '%s\n' "$manifest" >"$kept/$generation.json.new"
+listing "$env" >"$kept/$generation.paths.new"
+# The list first: where there is a manifest, there is one.
+mv "$kept/$generation.paths.new" "$kept/$generation.paths"
 mv "$kept/$generation.json.new" "$kept/$generation.json"
+# Its patchelf may have come with this environment.
+systemctl start devbox-driver.service
 echo "$generation"

@@ -6,9 +6,9 @@
 set -euo pipefail
 
 # shellcheck source=/dev/null
-. /etc/devbox/box.env
+. "${DEVBOX_ENV-/etc/devbox/box.env}"
 
-run=/run/devbox
+run=${DEVBOX_RUN-/run/devbox}
 stores=$DEVBOX_VOLUME/devbox/stores
 image=$stores/$DEVBOX_SYSTEM.img
 lock=$stores/$DEVBOX_SYSTEM.lock
@@ -16,6 +16,8 @@ lock=$stores/$DEVBOX_SYSTEM.lock
 manifests=$DEVBOX_VOLUME/devbox/generations/$DEVBOX_SYSTEM
 profiles=/nix/var/nix/profiles/devbox
 shells=/nix/var/devbox/shells
+# What the kernel tells of an NVIDIA driver.
+driver=${DEVBOX_DRIVER:-/proc/driver/nvidia}
 
 # The text as a JSON string.
 json() {
@@ -107,19 +109,29 @@ store_health() {
   store_errors
 }
 
+# driver_version FILE: the version that the NVIDIA driver gives itself in /proc/driver/nvidia/version; nothing where
+# there is none. The open kernel modules word the line differently.
+driver_version() {
+  sed -nE '/^NVRM version:/ { s/^.*[[:space:]]([0-9]+\.[0-9]+(\.[0-9]+)?)([[:space:]].*)?$/\1/p; q }' "$1"
+}
+
 # A command that no script expected to fail.
 trap 'fail "line $LINENO of ${BASH_SOURCE[0]##*/} failed: $BASH_COMMAND"' ERR
 
-# fingerprint ENV: SHA-256 over the sorted `store path, NAR hash, NAR size` of what ENV refers
-# to, without ENV itself, whose path depends on the version of Nix that wrote it. Prints the
-# number of paths, their bytes and the fingerprint.
-fingerprint() {
-  local listing
+# listing ENV: a line `STORE-PATH sha256:HASH SIZE` for each path that ENV refers to, sorted, without ENV itself, whose
+# path depends on the version of Nix that wrote it.
+listing() {
   # A registration is: path, hash, size, deriver, number of references, the references.
-  listing=$(nix-store --query --requisites "$1" | xargs nix-store --dump-db | awk -v skip="$1" '
+  nix-store --query --requisites "$1" | xargs nix-store --dump-db | awk -v skip="$1" '
     { path = $0; getline hash; getline size; getline; getline count
       for (i = 0; i < count; i++) getline
-      if (path != skip) print path " sha256:" hash " " size }' | LC_ALL=C sort)
+      if (path != skip) print path " sha256:" hash " " size }' | LC_ALL=C sort
+}
+
+# fingerprint ENV: the number of paths in its listing, their bytes, and the SHA-256 of the listing.
+fingerprint() {
+  local listing
+  listing=$(listing "$1")
   printf '%s\n' "$listing" | awk '{ bytes += $3 } END { printf "%d %d ", NR, bytes }'
   printf '%s\n' "$listing" | sha256sum | cut -d' ' -f1
 }

@@ -29,6 +29,16 @@ env=$(readlink -f "$profiles/$project") || env=
 [[ -e $env ]] || refuse "\`$project\` has no environment on this box" "devbox up brings it"
 script=$shells/${env##*/}.sh
 [[ -r $script ]] || refuse "the shell script of ${env##*/} is missing" "devbox up writes it again"
+
+# A driver that came late, or was replaced without a reboot: what the kernel says now, and said when it was looked at.
+now='' then=''
+[[ ! -r /run/devbox/driver.of ]] || now=$(</run/devbox/driver.of)
+[[ ! -r /run/devbox/driver.made ]] || then=$(</run/devbox/driver.made)
+if [[ $now != "$then" ]]; then
+  echo "devbox: the NVIDIA driver has changed: looking at it anew" >&2
+  sudo -n systemctl start devbox-driver.service || echo "devbox: that failed: CUDA may not work" >&2
+fi
+
 run_bash=/bin/bash talk_bash=/bin/bash
 # shellcheck source=/dev/null
 . "$shells/${env##*/}.conf"

@@ -96,7 +96,7 @@ for file in "$manifests"/*/*.json; do
   [[ -e $file ]] || continue
   project=$(basename "$(dirname "$file")") number=$(basename "$file" .json)
   path=$(readlink "$profiles/$project-$number-link") || path=
-  [[ -n $path && -n $(manifest_of "$project" "$number" "$path") ]] || rm -f "$file"
+  [[ -n $path && -n $(manifest_of "$project" "$number" "$path") ]] || rm -f "$file" "${file%.json}.paths"
 done
 
 gone=0 code=0

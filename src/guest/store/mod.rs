@@ -28,12 +28,19 @@ pub struct Work {
     script: &'static str,
     args: Vec<String>,
     deadline: Duration,
+    /// Whether it ends with our connection: it only looks.
+    looks: bool,
 }
 
 impl Work {
     /// The script of that name, which may take so long.
     pub fn new(script: &'static str, deadline: Duration) -> Self {
-        Self { script, args: Vec::new(), deadline }
+        Self { script, args: Vec::new(), deadline, looks: false }
+    }
+
+    /// The same for a script that changes nothing: it ends with our connection.
+    pub fn look(script: &'static str, deadline: Duration) -> Self {
+        Self { looks: true, ..Self::new(script, deadline) }
     }
 
     /// Adds an argument.
@@ -57,9 +64,12 @@ pub fn argv_work(work: &Work) -> Vec<String> {
     let first =
         format!("script=$1; shift; cd / && {{ [ -x \"$script\" ] || exit {NO_SCRIPT}; }} && exec \"$@\"");
     let mut words: Vec<String> = vec!["bash".into(), "-c".into(), first, "devbox".into(), path.clone()];
-    words.extend(["sudo", "systemd-run", "--pipe", "--wait", "--collect", "--quiet"].map(str::to_owned));
-    words.push(format!("--property=RuntimeMaxSec={}", work.deadline.as_secs()));
-    words.push(format!("--property=ExecStopPost={}", script("thaw")));
+    words.push("sudo".to_owned());
+    if !work.looks {
+        words.extend(["systemd-run", "--pipe", "--wait", "--collect", "--quiet"].map(str::to_owned));
+        words.push(format!("--property=RuntimeMaxSec={}", work.deadline.as_secs()));
+        words.push(format!("--property=ExecStopPost={}", script("thaw")));
+    }
     words.push(path);
     words.extend(work.args.iter().cloned());
     words
@@ -243,6 +253,8 @@ mod tests {
         assert!(line.contains("devbox /usr/local/lib/devbox/store-gc.sh sudo systemd-run"), "{line}");
         assert!(line.contains("RuntimeMaxSec=60 "), "{line}");
         assert!(line.ends_with("thaw.sh /usr/local/lib/devbox/store-gc.sh 3"), "{line}");
+        let line = argv_work(&Work::look("verify", Duration::from_secs(60)).arg("p")).join(" ");
+        assert!(line.ends_with("verify.sh sudo /usr/local/lib/devbox/verify.sh p"), "{line}");
     }
 
     proptest! {

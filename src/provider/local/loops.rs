@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde::Deserialize;
 
 use crate::error::{OrFail, Result, tick};
 use crate::process::Cmd;
+
+use super::kernel::{device_number, make_block_node};
 
 /// How many nodes a box sees. The kernel hands out the lowest free number of the whole machine.
 pub(super) const COUNT: u32 = 64;
@@ -30,8 +31,8 @@ pub(super) fn make_nodes() -> Result<()> {
     for n in 0..COUNT {
         let node = node(n);
         if !node.exists() {
-            match mknodat(CWD, &node, FileType::BlockDevice, Mode::RUSR | Mode::WUSR, makedev(MAJOR, n)) {
-                Err(rustix::io::Errno::EXIST) => {}
+            match make_block_node(&node, MAJOR, n) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 made => made.or_fail(|| format!("can't make {}", tick(&node)))?,
             }
         }
@@ -78,7 +79,7 @@ fn parse_loops(text: &str) -> Result<Vec<Loop>> {
         };
         let device = line.device?;
         let (major, minor) = device.trim().split_once(':')?;
-        let device = makedev(major.parse().ok()?, minor.parse().ok()?);
+        let device = device_number(major.parse().ok()?, minor.parse().ok()?);
         Some(Loop { node: line.name, file: (device, inode), shown: line.file.unwrap_or_default() })
     };
     Ok(answer.loopdevices.into_iter().filter_map(known).collect())
@@ -166,8 +167,8 @@ mod tests {
             {"name":"/dev/loop2","back-ino":null,"back-maj:min":null,"back-file":null}]}"#;
         let loops = parse_loops(text).unwrap();
         assert_eq!(loops.len(), 2);
-        assert_eq!(loops[0].file, (makedev(254, 0), 10_117_138));
-        assert_eq!(loops[1].file, (makedev(0, 41), 12));
+        assert_eq!(loops[0].file, (device_number(254, 0), 10_117_138));
+        assert_eq!(loops[1].file, (device_number(0, 41), 12));
         assert!(parse_loops("").unwrap().is_empty());
     }
 

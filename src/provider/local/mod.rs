@@ -7,6 +7,7 @@ mod bare;
 mod boxes;
 mod cgroup;
 mod emulation;
+mod kernel;
 mod late;
 mod lock;
 mod loops;

@@ -10,7 +10,7 @@ use crate::events::{Events, Phase, Running};
 use crate::names::System;
 use crate::process::Cmd;
 
-use super::{lock, mounts, preflight};
+use super::{kernel, lock, mounts, preflight};
 
 const RECIPE: &str = include_str!("rootfs.sh");
 /// Debian 13's systemd does not come up under qemu-user.
@@ -117,7 +117,7 @@ async fn make(partial: &Path, done: &Path, system: System, phase: &Running) -> R
     }
 
     let what = || format!("can't put {} in place", tick(done));
-    rustix::fs::syncfs(std::fs::File::open(&root).or_fail(what)?).or_fail(what)?;
+    kernel::sync_filesystem(&root).or_fail(what)?;
     std::fs::rename(&root, done).or_fail(what)?;
     discard(partial).await
 }
