@@ -226,6 +226,7 @@ impl Context {
             volumes: config.local.volumes.clone(),
             nix: true,
         })
+        .with_system(config.local.arch.map(|arch| arch.0))
     }
 
     /// Every launch of the journal that can be read, oldest first: one that can't hides no other. Who needs all of

@@ -71,6 +71,31 @@ pub static KEYS: &[Key] = &[
         doc: "A package of the flake that gives the box its Nix, so that the lock pins that too.",
     },
     Key {
+        path: "environment.build",
+        shape: Shape::OneOf(&["auto", "local", "box"]),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("auto"),
+        example: r#""auto""#,
+        doc: "Where the dev shell is built. `auto` is on this machine where it can build for the box, by itself or by its \
+              remote builders, else on the box.",
+    },
+    Key {
+        path: "environment.max-jobs",
+        shape: Shape::Count(1, 256),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("4"),
+        example: "4",
+        doc: "How many derivations a box builds at once.",
+    },
+    Key {
+        path: "environment.cores",
+        shape: Shape::Count(0, 4096),
+        scope: Scope::Anyone,
+        fallback: Fallback::Text("0"),
+        example: "16",
+        doc: "How many cores of the box each of them may use; 0 is all of them.",
+    },
+    Key {
         path: "environment.packages",
         shape: Shape::Packages,
         scope: Scope::Anyone,
@@ -282,6 +307,14 @@ pub static KEYS: &[Key] = &[
         fallback: Fallback::Found("`volumes` in devbox's state folder"),
         example: r#""~/volumes""#,
         doc: "The folder whose subfolders are the volumes of the provider `local`.",
+    },
+    Key {
+        path: "local.arch",
+        shape: Shape::OneOf(&["aarch64", "x86_64"]),
+        scope: Scope::Anyone,
+        fallback: Fallback::Found("that of this machine"),
+        example: r#""aarch64""#,
+        doc: "The architecture of local boxes. Another one than this machine's is emulated by qemu-user, and slow.",
     },
 ];
 

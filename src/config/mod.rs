@@ -29,7 +29,7 @@ pub use crate::config::presets::Preset;
 pub use crate::config::right::{load_what_is_right, presets_that_are_right};
 use crate::config::size::Size;
 use crate::error::{Error, Kind, OrFail, Result, tick};
-use crate::names::{BoxName, ProjectName, VolumeName, sanitize};
+use crate::names::{BoxName, ProjectName, System, VolumeName, sanitize};
 use crate::paths::Paths;
 
 /// Everything that can be configured. The fields say what the keys of the same names say.
@@ -64,6 +64,12 @@ pub struct Environment {
     pub shell: String,
     /// Installable whose package gives the box its Nix.
     pub nix: Option<String>,
+    /// Where the dev shell is built.
+    pub build: BuildSetting,
+    /// How many derivations a box builds at once.
+    pub max_jobs: u32,
+    /// How many cores each of them may use; 0 is all of them.
+    pub cores: u32,
     /// Packages that the lock names; a `*` at the end stands for any rest.
     pub packages: Vec<String>,
     /// Commands that must pass on the box.
@@ -156,6 +162,42 @@ impl FromStr for ProviderName {
     }
 }
 
+/// `environment.build`: where the dev shell is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildSetting {
+    /// Here where this machine can, else on the box.
+    Auto,
+    /// Here, or not at all.
+    Local,
+    /// On the box.
+    Box,
+}
+
+impl FromStr for BuildSetting {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "local" => Ok(Self::Local),
+            "box" => Ok(Self::Box),
+            other => Err(Error::new(Kind::Usage, format!("`{other}` is neither `auto`, `local` nor `box`"))),
+        }
+    }
+}
+
+/// An architecture of boxes, as `uname -m` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arch(pub System);
+
+impl FromStr for Arch {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        System::of_machine(text)
+            .map(Self)
+            .ok_or_else(|| Error::new(Kind::Usage, format!("`{text}` is no architecture of boxes")))
+    }
+}
+
 /// `[volume]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
@@ -190,6 +232,8 @@ pub struct Ssh {
 pub struct Local {
     /// The folder whose subfolders are the volumes. Absolute; may not exist yet.
     pub volumes: PathBuf,
+    /// What the boxes run, where that is not what this machine runs.
+    pub arch: Option<Arch>,
 }
 
 /// The configuration, and who said what.
@@ -338,6 +382,9 @@ impl Typed<'_> {
             environment: Environment {
                 shell: self.one("environment.shell")?,
                 nix: self.maybe("environment.nix")?,
+                build: self.one("environment.build")?,
+                max_jobs: self.one("environment.max-jobs")?,
+                cores: self.one("environment.cores")?,
                 packages: self.many("environment.packages"),
                 checks: self.many("environment.checks"),
                 check_timeout: self.span("environment.check-timeout")?,
@@ -375,7 +422,10 @@ impl Typed<'_> {
                 trusted_public_keys: self.many("caches.trusted-public-keys"),
             },
             ssh: Ssh { key: self.path("ssh.key"), forward_agent: self.one("ssh.forward-agent")? },
-            local: Local { volumes: self.path("local.volumes").ok_or_else(|| missing("local.volumes"))? },
+            local: Local {
+                volumes: self.path("local.volumes").ok_or_else(|| missing("local.volumes"))?,
+                arch: self.maybe("local.arch")?,
+            },
         })
     }
 

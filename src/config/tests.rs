@@ -25,9 +25,16 @@ fn the_defaults() {
     let Resolved { config, settings } = resolve(&[], &defaults(Some("/src/My Project"))).unwrap();
     assert_eq!(config.project_name().unwrap().as_str(), "my-project");
     assert_eq!(config.box_name().unwrap().as_str(), "my-project");
-    let check_timeout = Duration::from_secs(600);
-    let (packages, checks) = (vec![], vec![]);
-    let expected = Environment { shell: ".#default".into(), nix: None, packages, checks, check_timeout };
+    let expected = Environment {
+        shell: ".#default".into(),
+        nix: None,
+        build: BuildSetting::Auto,
+        max_jobs: 4,
+        cores: 0,
+        packages: vec![],
+        checks: vec![],
+        check_timeout: Duration::from_secs(600),
+    };
     assert_eq!(config.environment, expected);
     assert_eq!(config.boot_timeout(), Duration::from_secs(600));
     assert_eq!(config.capacity.factor(), 1.5);

@@ -209,7 +209,9 @@ fn render_nix_conf(data: &UserData<'_>) -> String {
          # The user has sudo: trust adds nothing that is not theirs already.\n\
          trusted-users = root {USER}\n\
          # No registry: nothing here looks names up on the web.\n\
-         flake-registry =\n",
+         flake-registry =\n\
+         # What the image knows of its machine.\n\
+         !include machine.conf\n",
         data.substituters.join(" "),
         data.trusted_public_keys.join(" "),
     )

@@ -6,6 +6,7 @@
 mod bare;
 mod boxes;
 mod cgroup;
+mod emulation;
 mod kernel;
 mod late;
 mod lock;
@@ -57,12 +58,13 @@ pub struct LocalConfig {
 pub struct LocalProvider {
     config: LocalConfig,
     late_volume: bool,
+    system: Option<System>,
 }
 
 impl LocalProvider {
     /// A provider that keeps things where `config` says. Touches nothing.
     pub fn new(config: LocalConfig) -> Self {
-        Self { config, late_volume: false }
+        Self { config, late_volume: false, system: None }
     }
 
     /// For clouds whose volumes come late: boxes launched by this one find theirs only after
@@ -72,9 +74,25 @@ impl LocalProvider {
         self
     }
 
+    /// With boxes of this system, emulated where it is not this machine's.
+    pub fn with_system(mut self, system: Option<System>) -> Self {
+        self.system = system;
+        self
+    }
+
     /// All that this machine lacks for local boxes; touches nothing.
     pub fn missing(&self) -> Vec<Missing> {
-        preflight::missing(&self.config.cache)
+        preflight::missing(&self.config.cache, self.system)
+    }
+
+    /// What its boxes run.
+    fn system(&self) -> Result<System> {
+        self.system.map_or_else(native, Ok)
+    }
+
+    /// Whether its boxes are emulated, and slow.
+    fn is_emulated(&self) -> bool {
+        self.system.is_some() && self.system != preflight::native()
     }
 
     /// For fault injection: the box loses its power. Nothing is synced, unmounted or cleaned up; it is
@@ -204,7 +222,7 @@ impl Provider for LocalProvider {
 
     fn volume_wait(&self) -> std::time::Duration {
         // It is bound before the box boots, so it is there or it never comes.
-        std::time::Duration::from_secs(5)
+        std::time::Duration::from_secs(if self.is_emulated() { 60 } else { 5 })
     }
 
     fn account(&self, _volume: &Volume) -> Option<Account> {
@@ -218,7 +236,7 @@ impl Provider for LocalProvider {
     async fn market(&self) -> Result<Market> {
         let offer = Offer {
             instance_type: TYPE.to_owned(),
-            system: native()?,
+            system: self.system()?,
             cents_per_hour: 0,
             regions: vec![REGION.to_owned()],
         };
@@ -252,18 +270,18 @@ impl Provider for LocalProvider {
 
     async fn launch(&self, request: &LaunchRequest, events: &Events) -> Result<Attempt> {
         self.check().await?;
-        let native = native()?;
-        if request.placement.system != native {
+        let system = self.system()?;
+        if request.placement.system != system {
             return Err(Error::new(
                 Kind::Provider,
-                format!("local boxes here run {native}, not {}", request.placement.system),
+                format!("local boxes here run {system}, not {}", request.placement.system),
             )
-            .hint("leave the system out, or use a provider that has such machines"));
+            .hint("`local.arch` in the configuration chooses, or use a provider that has such machines"));
         }
         if volumes::find(&self.config.volumes, &request.volume.name)?.is_none() {
             return Err(Error::new(Kind::Volume, format!("there is no volume `{}`", request.volume.name)));
         }
-        let lower = rootfs::ready(&self.config.cache, native, events).await.map_err(as_providers)?;
+        let lower = rootfs::ready(&self.config.cache, system, events).await.map_err(as_providers)?;
 
         let _lock = self.lock(events).await?;
         let place = Place::of(&self.boxes(), &boxes::id_of(&request.launch))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind};
 use crate::names::System;
 
-use super::{cgroup, rootfs};
+use super::{cgroup, emulation, rootfs};
 
 /// Something this machine lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ const TOOLS: [(&str, &str, &str); 10] = [
 const KERNEL: (u32, u32) = (5, 14);
 
 /// All that is missing.
-pub(super) fn missing(cache: &Path) -> Vec<Missing> {
+pub(super) fn missing(cache: &Path, system: Option<System>) -> Vec<Missing> {
     if !cfg!(target_os = "linux") {
         let fix = "use another provider, or run devbox on a Linux machine".to_owned();
         return vec![Missing { what: "Linux".into(), why: "local boxes share its kernel", fix }];
@@ -75,7 +75,8 @@ pub(super) fn missing(cache: &Path) -> Vec<Missing> {
     if let Err(e) = cgroup::hierarchies() {
         lack(false, e.message().to_owned(), "holds the box's processes", &e.hints().join("; "));
     }
-    if native().is_some_and(|system| !rootfs::is_ready(cache, system)) {
+    let system = system.or_else(native);
+    if system.is_some_and(|system| !rootfs::is_ready(cache, system)) {
         let free = free_bytes(cache);
         lack(
             free.is_none_or(|free| free >= rootfs::SPACE),
@@ -84,10 +85,13 @@ pub(super) fn missing(cache: &Path) -> Vec<Missing> {
             "free some space, or set `XDG_CACHE_HOME`",
         );
     }
+    if let Some(system) = system.filter(|system| native() != Some(*system)) {
+        missing.extend(emulation::missing(system, !rootfs::is_ready(cache, system)));
+    }
     missing
 }
 
-fn tool((program, package, why): (&str, &str, &'static str)) -> Option<Missing> {
+pub(super) fn tool((program, package, why): (&str, &str, &'static str)) -> Option<Missing> {
     // Debian's users have no sbin folders on their PATH, but `sudo` has.
     let found = which::which(program).is_ok()
         || ["/usr/sbin", "/sbin"].iter().any(|dir| Path::new(dir).join(program).exists());

@@ -2,17 +2,20 @@
 # Makes the root filesystem that every local box has as its lower layer: Debian with systemd, sshd
 # and cloud-init, so that a box differs from another by its cloud-init seed alone.
 #
-# ROOT   the folder to make; must not exist
-# SUITE  the Debian suite
+# ROOT          the folder to make; must not exist
+# SUITE         the Debian suite
+# ARCHITECTURE  Debian's name of the architecture
+# EMULATED      `yes` where qemu-user runs it
 #
 # This text is part of the cache's key: any change makes a new root filesystem.
 set -eu
 
-: "${ROOT:?}" "${SUITE:?}"
+: "${ROOT:?}" "${SUITE:?}" "${ARCHITECTURE:?}" "${EMULATED?}"
 
 packages=systemd-sysv,dbus,openssh-server,cloud-init,sudo,iproute2,procps,e2fsprogs,zstd,mount,nix-bin,ca-certificates
 
 mmdebstrap --mode=root --variant=essential --format=directory --include="$packages" \
+    --architectures="$ARCHITECTURE" \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -67,6 +70,12 @@ rm -f etc/resolv.conf
 rm -f etc/hostname etc/ssh/ssh_host_*
 rm -rf var/lib/cloud/seed var/lib/cloud/instance var/lib/cloud/instances
 mkdir -p lambda/nfs nix
+
+if [ "$EMULATED" = yes ]; then
+    # qemu-user has no seccomp. The box's nix.conf includes this.
+    mkdir -p etc/nix
+    echo 'filter-syscalls = false' > etc/nix/machine.conf
+fi
 
 # Nothing here waits to be brought up to date at the first boot.
 touch etc/.updated var/.updated
