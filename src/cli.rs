@@ -132,6 +132,9 @@ pub struct Up {
     /// Run the project's checks again, though they have passed
     #[arg(long)]
     pub check: bool,
+    /// Bring what the box built into this machine's store too
+    #[arg(long)]
+    pub fetch: bool,
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -30,10 +30,16 @@ pub enum Phase {
     Facts,
     /// Giving the guest its Nix out of the environment.
     Seed,
+    /// Sending the guest the derivations that it is to build.
+    Derivations,
+    /// Realising the dev shell on the guest.
+    Build,
     /// Moving the closure.
     Transfer,
     /// Making the environment current on the guest.
     Activate,
+    /// Bringing back what the guest built.
+    Fetch,
     /// Comparing what the guest has with what was realised.
     Verify,
     /// Running the project's checks in the dev shell on the guest.
@@ -67,8 +73,11 @@ impl Phase {
             Self::Bootstrap => "set up",
             Self::Facts => "ask the box",
             Self::Seed => "nix",
+            Self::Derivations => "derivations",
+            Self::Build => "build there",
             Self::Transfer => "transfer",
             Self::Activate => "make current",
+            Self::Fetch => "fetch",
             Self::Verify => "verify",
             Self::Checks => "checks",
             Self::Collect => "collect garbage",

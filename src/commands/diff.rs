@@ -180,6 +180,7 @@ impl Asked<'_> {
             guest_nix: None,
             system: self.system,
             roots: self.cx.roots(&project.root, self.system),
+            locked: None,
         };
         let derivation = evaluate(&wanted, &phase).await?;
         let outlook = outlook(&derivation).await?;

@@ -5,8 +5,10 @@
 
 pub mod activate;
 pub mod bootstrap;
+pub mod build;
 pub mod checks;
 pub mod facts;
+pub mod locked;
 pub mod machine;
 pub mod quiesce;
 pub mod seed;

@@ -56,7 +56,7 @@ macro_rules! units {
     ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("units/", $name)))),*] };
 }
 
-const SCRIPTS: [(&str, &str); 36] = scripts![
+const SCRIPTS: [(&str, &str); 38] = scripts![
     "lib.sh",
     "volume.sh",
     "lease.sh",
@@ -73,6 +73,8 @@ const SCRIPTS: [(&str, &str); 36] = scripts![
     "facts.sh",
     "missing.sh",
     "seed.sh",
+    "build.sh",
+    "locked.sh",
     "activate.sh",
     "record.sh",
     "shell.sh",

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::names::System;
+use crate::nix::version::Version;
 use crate::process::Cmd;
 
 /// Evaluating and building may take hours; what is bounded is our patience with a silent machine
@@ -51,6 +52,11 @@ pub fn argv_print_dev_env(root: &Path, installable: &str, profile: &Path) -> Cmd
         .deadline(BUILD)
 }
 
+/// Prints the script that enters an environment: that of a `…-env` path which is there.
+pub fn argv_print_made_env(output: &str) -> Cmd {
+    nix().args(["print-dev-env", output]).deadline(Duration::from_secs(60))
+}
+
 /// Builds a package; `link` becomes a link to its output and a GC root.
 pub fn argv_build(root: &Path, installable: &str, link: &Path) -> Cmd {
     nix()
@@ -69,6 +75,34 @@ pub fn without_eval_cache(cmd: Cmd) -> Cmd {
 /// Prints what Nix knows of a flake, as JSON.
 pub fn argv_metadata(root: &Path, flake: &str) -> Cmd {
     nix().args(["flake", "metadata", "--json"]).arg(flake).dir(root).deadline(Duration::from_secs(60))
+}
+
+/// Prints Nix's settings as JSON; the command has had its new name since 2.20.
+pub fn argv_settings(version: Version) -> Cmd {
+    let words: &[&str] =
+        if version < (Version { major: 2, minor: 20 }) { &["show-config"] } else { &["config", "show"] };
+    nix().args(words).arg("--json")
+}
+
+/// Copies a derivation, and all that building it takes but what others build, to a guest that ssh knows as `host`. All of
+/// it is addressed by its contents, or comes on the word of a trusted user.
+pub fn argv_copy_derivation(host: &str, ssh_config: &Path, derivation: &str) -> Cmd {
+    argv_copy(host, ssh_config, false, &[derivation.to_owned()]).arg("--derivation")
+}
+
+/// Copies a store path, and all it refers to, from a guest that ssh knows as `host`, on the guest's word.
+pub fn argv_fetch(host: &str, ssh_config: &Path, path: &str) -> Cmd {
+    nix()
+        .args(["copy", "--log-format", "internal-json", "--no-check-sigs", "--from"])
+        .arg(format!("ssh-ng://{host}"))
+        .arg(path)
+        .env("NIX_SSHOPTS", format!("-F {}", ssh_config.display()))
+        .deadline(BUILD)
+}
+
+/// Makes `link` a link to a store path, and a GC root.
+pub fn argv_root(path: &str, link: &Path) -> Cmd {
+    Cmd::new("nix-store").args(["--realise", "--add-root"]).arg(link).args(["--indirect", path])
 }
 
 /// Prints the closure of store paths, one path a line.

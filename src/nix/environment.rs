@@ -9,6 +9,7 @@ use crate::nix::closure::{Closure, Fingerprint, is_store_path, parse_registratio
 use crate::nix::command;
 use crate::nix::listing::Listing;
 use crate::nix::log::{Log, short_name};
+use crate::plan::build::Place;
 use crate::process::{Cmd, Output};
 
 /// The Nix for boxes whose image has none, where the project names no other: that of nixpkgs' release branch
@@ -31,6 +32,8 @@ pub struct Wanted {
     pub system: System,
     /// The folder of the GC roots of this project here.
     pub roots: PathBuf,
+    /// The `…-env` path of the lock and the fingerprint that goes with it, where there is a lock.
+    pub locked: Option<(String, Fingerprint)>,
 }
 
 /// The dev shell of a flake for one system, realised in this machine's store and kept from its
@@ -92,9 +95,38 @@ pub struct Evaluated {
     pub guest_nix: Option<String>,
 }
 
-/// Evaluates and realises; `evaluated` is told as soon as evaluation has succeeded, which is when
-/// it is worth paying for something; its error ends it there. Afterwards everything is in this machine's store, and stays there as
-/// long as `wanted.roots` does.
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// It is in this machine's store, and stays there as long as the roots do.
+    Here(Environment),
+    /// It is to be built on the guest.
+    There(Order),
+}
+
+/// A dev shell that is evaluated, and to be built on the guest.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// For which system.
+    pub system: System,
+    /// The dev shell's own derivation, in this machine's store with all that it needs.
+    pub derivation: String,
+    /// The Nix for the guest, where the project names one.
+    pub guest_nix: Option<GuestNix>,
+}
+
+impl Made {
+    /// The Nix for the guest, where the project names one.
+    pub fn guest_nix(&self) -> Option<&GuestNix> {
+        match self {
+            Self::Here(environment) => environment.guest_nix.as_ref(),
+            Self::There(order) => order.guest_nix.as_ref(),
+        }
+    }
+}
+
+/// Evaluates, and realises here or leaves that to the guest; `evaluated` is asked where, as soon as evaluation has
+/// succeeded, which is when it is worth paying for something; its error ends it there.
 ///
 /// # Errors
 /// [`Kind::Environment`]: no such dev shell, an error of evaluation, a
@@ -102,8 +134,8 @@ pub struct Evaluated {
 pub async fn realise(
     wanted: &Wanted,
     events: &Events,
-    evaluated: impl AsyncFn(&Evaluated) -> Result<()>,
-) -> Result<Environment> {
+    evaluated: impl AsyncFn(&Evaluated) -> Result<Place>,
+) -> Result<Made> {
     let phase = events.phase(Phase::Environment);
     phase.doing("evaluating");
     std::fs::create_dir_all(&wanted.roots).or_fail(|| format!("can't make {}", tick(&wanted.roots)))?;
@@ -115,7 +147,19 @@ pub async fn realise(
     // By itself: what Nix says while it realises looks the same as when it fetches what it evaluates.
     let derivation = evaluate(wanted, &phase).await?;
     let path = guest_nix.as_ref().map(|nix| nix.path.clone());
-    evaluated(&Evaluated { derivation: derivation.clone(), guest_nix: path }).await?;
+    if let Place::There(_) = evaluated(&Evaluated { derivation: derivation.clone(), guest_nix: path }).await?
+    {
+        if let Some(environment) = kept(wanted, &derivation, guest_nix.as_ref()).await? {
+            phase.done(format!(
+                "{}, here already, {}",
+                render_paths(environment.closure.0.len()),
+                environment.fingerprint.short()
+            ));
+            return Ok(Made::Here(environment));
+        }
+        phase.done("evaluated; the box builds it");
+        return Ok(Made::There(Order { system: wanted.system, derivation, guest_nix }));
+    }
     let cmd = command::argv_print_dev_env(&wanted.root, &installable, &profile);
     let (script, built) = run_logged(&cmd, &phase, wanted, &installable).await?;
     let output = store_path_of(&profile)?;
@@ -126,7 +170,63 @@ pub async fn realise(
     let made = if built > 0 { format!("{built} built, ") } else { String::new() };
     let size = indicatif::BinaryBytes(closure.bytes());
     phase.done(format!("{made}{}, {size}, {}", render_paths(closure.0.len()), fingerprint.short()));
-    Ok(Environment { system: wanted.system, derivation, output, script, closure, fingerprint, guest_nix })
+    Ok(Made::Here(Environment {
+        system: wanted.system,
+        derivation,
+        output,
+        script,
+        closure,
+        fingerprint,
+        guest_nix,
+    }))
+}
+
+/// What the lock names, where this machine's store has it with just these bytes, as after `up --fetch`.
+async fn kept(
+    wanted: &Wanted,
+    derivation: &str,
+    guest_nix: Option<&GuestNix>,
+) -> Result<Option<Environment>> {
+    let Some((output, fingerprint)) = &wanted.locked else { return Ok(None) };
+    let invalid = command::argv_invalid(std::slice::from_ref(output)).run().await?;
+    if !is_store_path(output) || !invalid.status.success() || !invalid.text().trim().is_empty() {
+        return Ok(None);
+    }
+    let closure = closure_of(output).await?;
+    if closure.fingerprint(output) != *fingerprint {
+        return Ok(None);
+    }
+    // Of an environment that is made already Nix builds nothing.
+    let script =
+        command::argv_print_made_env(output).check().await.map_err(|e| e.with_kind(Kind::Environment))?;
+    Ok(Some(Environment {
+        system: wanted.system,
+        derivation: derivation.to_owned(),
+        output: output.clone(),
+        script: script.stdout,
+        closure,
+        fingerprint: fingerprint.clone(),
+        guest_nix: guest_nix.cloned(),
+    }))
+}
+
+/// The same, always here.
+///
+/// # Errors
+/// As [`realise`].
+pub async fn realise_here(
+    wanted: &Wanted,
+    events: &Events,
+    evaluated: impl AsyncFn(&Evaluated) -> Result<()>,
+) -> Result<Environment> {
+    match realise(wanted, events, async |found: &Evaluated| evaluated(found).await.map(|()| Place::Here))
+        .await?
+    {
+        Made::Here(environment) => Ok(environment),
+        Made::There(order) => {
+            Err(Error::new(Kind::Environment, format!("`{}` was not built", order.derivation)))
+        }
+    }
 }
 
 /// Builds the Nix that the guest gets, where the project names one.
@@ -263,7 +363,8 @@ fn explain(log: &Log, installable: &str, wanted: &Wanted) -> Error {
     if said("is required to build") || said("required to build '") {
         return Error::new(Kind::Environment, format!("this machine can't build for {}", wanted.system))
             .details(last)
-            .hint("use a box of this machine's architecture, or set up a remote builder in nix.conf");
+            .hint("`devbox up` has the box build it, unless `environment.build` is `local`, and writes the lock")
+            .hint("or set up a remote builder in nix.conf");
     }
     let verb = if installable.contains("ackages.") { "build" } else { "print-dev-env" };
     Error::new(Kind::Environment, format!("`{installable}` of {where_} could not be realised"))
@@ -349,6 +450,7 @@ mod tests {
             guest_nix: None,
             system: System::X86_64Linux,
             roots: "/r".into(),
+            locked: None,
         }
     }
 

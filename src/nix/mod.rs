@@ -1,5 +1,6 @@
 //! Nix on this machine: what we ask it, what it answers, what is different between its versions.
 
+pub mod builders;
 pub mod closure;
 pub mod command;
 pub mod environment;

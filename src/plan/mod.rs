@@ -1,5 +1,6 @@
 //! What to do, decided from what is known. PURE: no I/O, no async, no clock.
 
+pub mod build;
 pub mod cost;
 pub mod pause;
 pub mod placement;

@@ -5,6 +5,7 @@
 
 mod bad_environment;
 mod bad_volume;
+mod build_there;
 mod checks;
 mod cli;
 mod cost;
@@ -21,6 +22,7 @@ mod lambda_stage;
 mod lease;
 mod local_provider;
 mod lock;
+mod other_bytes;
 mod power_loss;
 #[path = "../sim/mod.rs"]
 mod sim;

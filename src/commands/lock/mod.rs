@@ -18,7 +18,7 @@ use crate::lock::diff::{Diff, Side, render_diff};
 use crate::lock::packages::{is_meant_by, parse_name};
 use crate::lock::{FILE, Lock, Made, Now, Section};
 use crate::names::System;
-use crate::nix::environment::{self, Evaluated, realise};
+use crate::nix::environment::{self, Evaluated, realise_here};
 use crate::nix::{self, Environment, Listing};
 use crate::provider::catalog::system_of;
 
@@ -66,6 +66,9 @@ pub fn which_system(config: &Config, lock: Option<&Lock>, named: Option<System>)
         return Ok(preset.system.or_else(told).unwrap_or(System::X86_64Linux));
     }
     let only = lock.filter(|lock| lock.sections.len() == 1).and_then(|lock| lock.sections.keys().next());
+    if let (ProviderName::Local, Some(arch)) = (config.box_.provider, config.local.arch) {
+        return Ok(arch.0);
+    }
     let machine = rustix::system::uname();
     let machine = machine.machine().to_string_lossy();
     only.copied().or_else(|| System::of_machine(&machine)).ok_or_else(|| {
@@ -86,6 +89,7 @@ impl Subject<'_> {
             guest_nix: self.config.environment.nix.clone(),
             system: self.system,
             roots: self.cx.roots(&self.project.root, self.system),
+            locked: None,
         }
     }
 
@@ -115,7 +119,7 @@ impl Subject<'_> {
             self.tell(section, "same-derivation");
             return Ok(());
         }
-        let environment = realise(&self.wanted(), &self.cx.ui.events, compare).await?;
+        let environment = realise_here(&self.wanted(), &self.cx.ui.events, compare).await?;
         let listing = environment.listing();
         if listing.fingerprint() != section.fingerprint {
             return Err(self.other_bytes(section, &listing));
@@ -146,7 +150,8 @@ impl Subject<'_> {
     /// Realises the environment and writes it down.
     async fn write(&self, before: Option<&Section>) -> Result<()> {
         let version = nix::version::installed().await?;
-        let environment = realise(&self.wanted(), &self.cx.ui.events, async |_: &Evaluated| Ok(())).await?;
+        let environment =
+            realise_here(&self.wanted(), &self.cx.ui.events, async |_: &Evaluated| Ok(())).await?;
         let listing = environment.listing();
         let section =
             section_of(&self.config, &self.project, &environment, &listing, version)?.settled(before);

@@ -18,10 +18,8 @@ use crate::nix::environment::{self, Evaluated};
 use crate::nix::graph::{Outlook, outlook};
 use crate::nix::missing::{Missing, missing};
 use crate::plan::UpPlan;
+use crate::plan::build::{Place, render_derivations};
 use crate::plan::up::Source;
-
-/// How many derivations are named.
-const NAMED: usize = 5;
 
 /// What a box lacks of an environment.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +51,7 @@ enum Verdict {
 
 /// All that can be told of the environment before anything is done.
 pub(super) struct Ahead {
+    place: Place,
     derivation: String,
     missing: Missing,
     copy: Copy,
@@ -71,6 +70,7 @@ impl Story<'_> {
             guest_nix: None,
             system,
             roots: self.cx.roots(&self.project.root, system),
+            locked: None,
         };
         let derivation = environment::evaluate(&wanted, &phase).await?;
         // The box's Nix is not built for a look, and taken for the one that the lock has.
@@ -79,6 +79,7 @@ impl Story<'_> {
         if self.locked.strict {
             self.hold_against_lock(system, &evaluated).await?;
         }
+        let place = self.place(system).await?;
         let outlook = outlook(&derivation).await?;
         let missing = match &outlook {
             Outlook::Here(_) => Missing::default(),
@@ -97,7 +98,7 @@ impl Story<'_> {
         let verdict = self.verdict(system, &evaluated, &outlook)?;
         phase.done("");
         let up = Rate::up(&self.cx.paths, self.provider.name());
-        Ok(Ahead { derivation, missing, copy, verdict, up })
+        Ok(Ahead { place, derivation, missing, copy, verdict, up })
     }
 
     /// Asks the box that runs; of a volume without a box, what the journal remembers.
@@ -151,7 +152,10 @@ impl Ahead {
     pub(super) fn before(&self, shell: &str, root: &str) -> Vec<String> {
         let Missing { build, fetch, unknown, download, .. } = &self.missing;
         let mut lines = vec![format!("build   `{shell}` of {root}")];
-        if self.missing.is_nothing() {
+        if let Place::There(why) = &self.place {
+            lines.push(format!("        on the box: {why}"));
+        }
+        if self.missing.is_nothing() && self.place == Place::Here {
             let what = if self.copy == Copy::Unknown {
                 "not all of it is here"
             } else {
@@ -160,21 +164,20 @@ impl Ahead {
             lines.push(format!("        {what}"));
         }
         if !build.is_empty() {
-            let names = self.missing.build_names();
-            let more = names.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let many = if names.len() == 1 {
-                "1 derivation".to_owned()
-            } else {
-                format!("{} derivations", names.len())
+            let unless = match self.place {
+                Place::Here => "",
+                Place::There(_) => ", unless its volume has them",
             };
-            let names = names.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
-            lines.push(format!("        {many}, how long is not known: {names}{more}"));
+            lines.push(format!(
+                "        {}, how long is not known{unless}",
+                render_derivations(&self.missing)
+            ));
         }
         if !fetch.is_empty() {
             let size = indicatif::BinaryBytes(*download);
             let time = Rate::down().render(*download);
-            lines.push(format!("fetch   {}, {size}: {time}", render_paths(fetch.len())));
+            let by = if self.place == Place::Here { "" } else { ", by the box" };
+            lines.push(format!("fetch   {}, {size}{by}: {time}", render_paths(fetch.len())));
         }
         if !unknown.is_empty() {
             lines
@@ -200,6 +203,9 @@ impl Ahead {
                 self.up.render(*bytes).trim_start_matches("about ")
             ),
             Copy::Nothing { since } => format!("copy    nothing: the volume had all of it on {since}"),
+            Copy::Unknown if self.place != Place::Here => {
+                "copy    the derivations, to be built there".to_owned()
+            }
             Copy::Unknown => "copy    what the box lacks: how much that is shows when it is built".to_owned(),
         }];
         lines.extend(match &self.verdict {
@@ -238,6 +244,7 @@ impl Ahead {
         };
         json!({
             "derivation": self.derivation,
+            "built-on": if self.place == Place::Here { "this-machine" } else { "box" },
             "build": build,
             "fetch": {"paths": fetch, "download": download, "unpacked": unpacked, "seconds": Rate::down().seconds(*download)},
             "unknown": unknown,
@@ -262,7 +269,8 @@ mod tests {
             runtime: at("r"),
         };
         let up = Rate::up(&paths, "lambda");
-        let ahead = Ahead { derivation: "/nix/store/x.drv".into(), missing, copy, verdict, up };
+        let ahead =
+            Ahead { place: Place::Here, derivation: "/nix/store/x.drv".into(), missing, copy, verdict, up };
         let lines = [ahead.before(".#default", "/home/me/train"), ahead.after()].concat();
         lines.join("\n")
     }

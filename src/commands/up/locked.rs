@@ -4,7 +4,7 @@
 use super::Story;
 use crate::commands::lock::{Edited, files, now, refuse, section_of, unmet, whole_folder_advice};
 use crate::config::project::Project;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::events::Level;
 use crate::lock::compare::{Deviation, not_locked, system_option};
 use crate::lock::{FILE, Lock, Section};
@@ -31,7 +31,7 @@ impl Locked {
 }
 
 impl Story<'_> {
-    fn lock_command(&self, system: System, option: &str) -> String {
+    pub(super) fn lock_command(&self, system: System, option: &str) -> String {
         let system = system_option(self.locked.lock.as_ref(), system);
         self.cx.again(&format!("lock{option}{system}"))
     }
@@ -66,25 +66,6 @@ impl Story<'_> {
             self.cx.ui.events.detail(format!("{line}: the environment is the same"));
         }
         Ok(())
-    }
-
-    /// What was realised must have the bytes that the lock names.
-    pub(super) fn must_be_locked(&self, environment: &Environment) -> Result<()> {
-        let Some(section) = self.locked.section(environment.system) else { return Ok(()) };
-        let listing = environment.listing();
-        if listing.fingerprint() == section.fingerprint {
-            return Ok(());
-        }
-        let kept = files::kept_listing(&self.cx.paths, &section.fingerprint);
-        let other = kept.map(|kept| kept.other_bytes(&listing)).unwrap_or_default();
-        Err(Error::new(
-            Kind::Differs,
-            format!("what was built here has the store paths of `{FILE}`, and other bytes"),
-        )
-        .detail(format!("lock  {}", section.fingerprint))
-        .detail(format!("here  {}", environment.fingerprint))
-        .details(other)
-        .hint(format!("`{}` accepts the bytes of here", self.lock_command(environment.system, " --update"))))
     }
 
     /// Writes the environment down where the lock says nothing of its system.

@@ -1,5 +1,7 @@
 //! `devbox up`: from a flake to a box with its dev shell.
 
+mod build;
+mod bytes;
 mod checks;
 mod choose;
 mod foresee;
@@ -30,9 +32,10 @@ use crate::guest::facts::Facts;
 use crate::guest::{activate, facts};
 use crate::journal::{Entry, Lock};
 use crate::names::{BoxName, LaunchId, ProjectName, System};
-use crate::nix::environment::{self, Evaluated, GUEST_NIX, realise};
+use crate::nix::environment::{self, Evaluated, GUEST_NIX, Made, realise};
 use crate::nix::listing::hex_sha256;
 use crate::nix::{self, Environment};
+use crate::plan::build::Place;
 use crate::plan::show::{plan_document, render_plan};
 use crate::plan::up::Source;
 use crate::plan::{UpPlan, Wanted, plan_up};
@@ -187,9 +190,11 @@ impl Story<'_> {
             None => None,
         };
 
-        let (environment, up) = self.side_by_side(&plan, sites.as_ref(), system).await?;
-        self.must_be_locked(&environment)?;
-        self.seed(&environment, &up).await?;
+        let place = self.place(system).await?;
+        let (made, up) = self.side_by_side(&plan, sites.as_ref(), system, &place).await?;
+        self.seed(made.guest_nix(), &up).await?;
+        let environment = self.realised(made, &up).await?;
+        let environment = self.with_locked_bytes(environment, &up).await?;
         let (moved, facts) = self.bring(&environment, &up).await?;
         let machine = self.note_machine(&up.guest, &up.entry, &facts, &environment.fingerprint).await;
         let entry = Entry {
@@ -203,6 +208,9 @@ impl Story<'_> {
             self.cx.journal.write(&entry)?;
         }
         self.write_lock(&environment).await?;
+        if args.fetch {
+            self.fetch(&environment, &up).await?;
+        }
         self.check(&up, &facts, &environment.fingerprint, args.check).await?;
         self.report(&entry);
         self.offer_include().await?;
@@ -274,7 +282,8 @@ impl Story<'_> {
         plan: &UpPlan,
         sites: Option<&Sites>,
         system: System,
-    ) -> Result<(Environment, BoxUp)> {
+        place: &Place,
+    ) -> Result<(Made, BoxUp)> {
         let default_nix = (!self.provider.images_have_nix()).then(|| GUEST_NIX.to_owned());
         let realise_wanted = environment::Wanted {
             root: self.project.root.clone(),
@@ -282,17 +291,21 @@ impl Story<'_> {
             guest_nix: self.config.environment.nix.clone().or(default_nix),
             system,
             roots: self.cx.roots(&self.project.root, system),
+            locked: self.locked.section(system).map(|s| (s.output.clone(), s.fingerprint.clone())),
         };
-        let environment = realise(&realise_wanted, &self.cx.ui.events, async |evaluated: &Evaluated| {
+        let made = realise(&realise_wanted, &self.cx.ui.events, async |evaluated: &Evaluated| {
             self.hold_against_lock(system, evaluated).await?;
+            if sites.is_some() {
+                self.say_place(place, evaluated).await?;
+            }
             self.evaluated.send_replace(true);
-            Ok(())
+            Ok(place.clone())
         });
         let up = self.box_up(plan, sites);
-        tokio::pin!(environment, up);
+        tokio::pin!(made, up);
         tokio::select! {
-            realised = &mut environment => match realised {
-                Ok(environment) => Ok((environment, up.await?)),
+            realised = &mut made => match realised {
+                Ok(made) => Ok((made, up.await?)),
                 Err(e) => {
                     while self.asking.get() {
                         tokio::select! {
@@ -306,7 +319,7 @@ impl Story<'_> {
                 }
             },
             up = &mut up => match up {
-                Ok(up) => Ok((environment.await?, up)),
+                Ok(up) => Ok((made.await?, up)),
                 Err(e) => {
                     self.cx.ui.events.stop();
                     Err(e)

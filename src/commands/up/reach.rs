@@ -15,7 +15,7 @@ use crate::guest::facts::Facts;
 use crate::guest::{bootstrap, facts, script, seed, store_broke};
 use crate::journal::Entry;
 use crate::names::LaunchId;
-use crate::nix::Environment;
+use crate::nix::environment::GuestNix;
 use crate::plan::UpPlan;
 use crate::plan::cost::render_price;
 use crate::plan::up::{Holder, Source, in_use, is_lost, plan_holder};
@@ -407,8 +407,8 @@ impl Story<'_> {
     }
 
     /// The box's Nix, where the project names one and the box has another.
-    pub(super) async fn seed(&self, environment: &Environment, up: &BoxUp) -> Result<()> {
-        let Some(nix) = &environment.guest_nix else {
+    pub(super) async fn seed(&self, nix: Option<&GuestNix>, up: &BoxUp) -> Result<()> {
+        let Some(nix) = nix else {
             if up.facts.nix.is_none() {
                 return Err(Error::new(Kind::Guest, format!("`{}` has no Nix", up.entry.name)).hint(
                     "name a package that gives it one: `environment.nix = \"nixpkgs#nix\"` in `devbox.toml`",
