@@ -169,7 +169,7 @@ impl Ahead {
                 Place::There(_) => ", unless its volume has them",
             };
             lines.push(format!(
-                "        {}, how long is not known{unless}",
+                "        {}{unless}; how long is not known",
                 render_derivations(&self.missing)
             ));
         }
