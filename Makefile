@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nix test-sim test-vm test-gpu lint bench bench-store deps format clippy shellcheck licences
+.PHONY: help demo test test-nix test-sim test-vm test-gpu check-mac lint bench bench-store deps format clippy shellcheck licences
 
 scripts = $$(find src scripts tests examples benches -name "*.sh"; echo .ci/run)
 
@@ -35,6 +35,10 @@ test-vm: deps ## Crashes of QEMU guests on a real NFS server (opt-in; needs root
 
 test-gpu: ## A real CUDA call through the driver's libraries (opt-in; needs an NVIDIA GPU, no root; 77: there is none)
 	scripts/test-gpu.sh
+
+# Not part of `lint`: the standard libraries of two more targets have to be there.
+check-mac: ## Types and lints of devbox and its tests as a Mac's compiler sees them (opt-in; no Mac needed)
+	scripts/check-mac.sh
 
 bench: deps ## Measure what the user waits for (needs root)
 	cargo build --release --locked
