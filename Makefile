@@ -3,12 +3,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nix test-sim test-vm test-gpu check-mac lint bench bench-store deps format clippy shellcheck licences
+.PHONY: help demo test test-nix test-arm64 test-sim test-vm test-gpu check-mac lint bench bench-store deps format clippy shellcheck licences
 
 scripts = $$(find src scripts tests examples benches -name "*.sh"; echo .ci/run)
 
 help: ## List the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 demo: deps ## Bring up a real box on this machine, twice, and show that nothing differs
 	cargo build --release --locked
@@ -22,6 +22,10 @@ lint: format clippy shellcheck licences ## Look at the code without running it
 test-nix: deps ## The story with newer versions of Nix, and the same fingerprint (needs root; minutes)
 	cargo build --release --locked
 	scripts/test-nix-versions.sh
+
+test-arm64: deps ## A box of another processor, which builds its dev shell itself (opt-in; needs root, x86_64; minutes)
+	cargo build --release --locked
+	scripts/test-arm64.sh
 
 # Not part of `test`: it needs the API's document and a package of PyPI.
 test-sim: ## Test the simulator of Lambda Cloud with schemathesis (opt-in; minutes)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The same project from laptops with other versions of Nix: up, run, down with Debian's Nix of each
-# suite, and the fingerprint must be the same every time. `make test-nix` builds devbox first.
+# The same project from laptops with other versions of Nix: up, run, verify, down with Debian's Nix of each suite. The
+# fingerprint must be the same every time, and the first one's `devbox.lock` is what all others are held against.
+# `make test-nix` builds devbox first.
 #
-# Usage: scripts/test-nix-versions.sh [SUITE...]     (default: trixie, which has 2.26, and sid)
+# Usage: scripts/test-nix-versions.sh [SUITE...]     (default: bookworm, trixie, sid, which have 2.8, 2.26, 2.34)
 #
 # Each Nix lives in a root filesystem of its own, made once by mmdebstrap and kept in the cache, and
 # has a store of its own; devbox itself runs here, in a mount namespace where /nix is that store.
@@ -12,7 +13,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if ((EUID != 0)); then
     exec "$root/scripts/as-root.sh" "$root/scripts/test-nix-versions.sh" "$@"
 fi
-(($#)) || set -- trixie sid
+(($#)) || set -- bookworm trixie sid
 
 # Inside the namespace: the story with one Nix, given by its root filesystem. Prints version and fingerprint.
 if [[ $1 == --inside ]]; then
@@ -36,10 +37,22 @@ if [[ $1 == --inside ]]; then
     # shellcheck source=sandbox.sh
     . "$root/scripts/sandbox.sh"
     tidy
+    lock=$3
     {
         nix --version
-        devbox up --yes
+        locked=()
+        if [[ -e $lock ]]; then
+            cp "$lock" "$sandbox/hello/devbox.lock"
+            devbox lock --check
+            locked=(--locked)
+        fi
+        devbox up --yes "${locked[@]}"
         devbox run -- hello </dev/null
+        devbox verify --deep
+        # Nobody but `lock --update` changes it, and that has nothing to change.
+        devbox lock --update
+        [[ -e $lock ]] || cp "$sandbox/hello/devbox.lock" "$lock"
+        cmp "$lock" "$sandbox/hello/devbox.lock"
     } >&2
     echo "$(nix --version): $(fingerprint)"
     devbox down --yes >&2
@@ -50,6 +63,8 @@ fi
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/devbox/test-nix
 mkdir -p "$cache" /nix
 passed=0 failed=0 fingerprints=()
+locks=$(mktemp -d)
+trap 'rm -rf "$locks"' EXIT
 for suite in "$@"; do
     made=$cache/$suite
     if [[ ! -e $made/etc/nix/nix.conf ]]; then
@@ -61,7 +76,7 @@ for suite in "$@"; do
         # Root builds as itself there: the root filesystem is a box of its own already.
         printf 'build-users-group =\nsandbox = false\n' >"$made/etc/nix/nix.conf"
     fi
-    if told=$(unshare --mount --propagation private "$0" --inside "$made"); then
+    if told=$(unshare --mount --propagation private "$0" --inside "$made" "$locks/devbox.lock"); then
         echo "$suite: $told"
         fingerprints+=("${told##* }")
         passed=$((passed + 1))
