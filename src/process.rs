@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::pipe;
 use tokio::process::Child;
 
 use crate::error::{Error, Kind, OrFail, Result, ignore};
@@ -250,22 +251,26 @@ impl Cmd {
         }
     }
 
-    /// Pipes `self` into `sink` and returns what `sink` left.
+    /// Runs it on what `write` writes, on a thread of its own, into a pipe.
     ///
     /// # Errors
-    /// When either can't be started, fails, or has not ended by the deadline of `sink`.
-    pub async fn pipe_into(&self, sink: &Cmd, mut on_bytes: impl FnMut(u64)) -> Result<Output> {
-        let mut from = self.spawn()?;
-        let mut to = sink.spawn()?;
+    /// When it can't be started, fails, or has not ended by its deadline; else what `write` says.
+    pub async fn fed_by<F>(&self, write: F, mut on_bytes: impl FnMut(u64)) -> Result<Output>
+    where
+        F: FnOnce(std::io::PipeWriter) -> Result<()> + Send + 'static,
+    {
+        let lost = || format!("lost touch with `{}`", self.name());
+        let (reader, writer) = std::io::pipe().or_fail(|| "can't make a pipe".into())?;
+        let mut source = pipe::Receiver::from_owned_fd(reader.into()).or_fail(lost)?;
+        let mut group = self.spawn()?;
+        let writing = tokio::task::spawn_blocking(move || write(writer));
         let work = async {
-            drop(from.child.stdin.take());
-            let source = from.child.stdout.take();
-            let stdin = to.child.stdin.take();
-            let stdout = to.child.stdout.take();
-            let stderr = to.child.stderr.take();
-            let source_err = from.child.stderr.take();
-            let pump = async {
-                let (Some(mut source), Some(mut stdin)) = (source, stdin) else { return Ok(()) };
+            let stdin = group.child.stdin.take();
+            let stdout = group.child.stdout.take();
+            let stderr = group.child.stderr.take();
+            // When it ends, whatever the reason, the pipe is closed, and with it `write` ends.
+            let pump = async move {
+                let Some(mut stdin) = stdin else { return Ok(()) };
                 let mut buffer = vec![0; 256 * 1024];
                 let mut total = 0;
                 loop {
@@ -278,37 +283,28 @@ impl Cmd {
                     on_bytes(total);
                 }
             };
-            let mut nobody = |_: &str| {};
-            let mut nobody_either = |_: &str| {};
-            let mut nor_here = |_: &str| {};
-            let (pumped, source_err, out, err) = tokio::join!(
-                pump,
-                lines(source_err, &mut nor_here),
-                lines(stdout, &mut nobody),
-                lines(stderr, &mut nobody_either)
-            );
-            let from_status = from.child.wait().await?;
-            let status = to.child.wait().await?;
-            let from = Output { status: from_status, stdout: Vec::new(), stderr: source_err? };
-            Ok::<_, std::io::Error>((from, Output { status, stdout: out?, stderr: err? }, pumped))
+            let (mut nobody, mut nobody_either) = (|_: &str| {}, |_: &str| {});
+            let (pumped, out, err) =
+                tokio::join!(pump, lines(stdout, &mut nobody), lines(stderr, &mut nobody_either));
+            let status = group.child.wait().await?;
+            Ok::<_, std::io::Error>((pumped, Output { status, stdout: out?, stderr: err? }))
         };
-        let (source, sunk, pumped) = match tokio::time::timeout(sink.deadline, work).await {
-            Ok(done) => done.or_fail(|| format!("lost touch with `{}`", sink.name()))?,
-            Err(_) => {
-                return Err(Error::new(
-                    Kind::Failed,
-                    format!("`{}` did not finish within {} s", sink.name(), sink.deadline.as_secs()),
-                ));
-            }
+        let Ok(done) = tokio::time::timeout(self.deadline, work).await else {
+            let seconds = self.deadline.as_secs();
+            let what = format!("`{}` did not finish within {seconds} s", self.name());
+            return Err(Error::new(Kind::Failed, what));
         };
-        if !sunk.status.success() {
-            return Err(sink.failed(&sunk));
+        let (pumped, output) = done.or_fail(lost)?;
+        let written = writing.await.map_err(std::io::Error::other).or_fail(lost)?;
+        // Half of what it was to read may be why it failed.
+        if pumped.is_ok() {
+            written?;
         }
-        if !source.status.success() {
-            return Err(self.failed(&source));
+        if !output.status.success() {
+            return Err(self.failed(&output));
         }
-        pumped.or_fail(|| format!("can't pipe `{}` into `{}`", self.name(), sink.name()))?;
-        Ok(sunk)
+        pumped.or_fail(|| format!("can't write to `{}`", self.name()))?;
+        Ok(output)
     }
 
     /// Becomes the command: same process id, same terminal, so exit code and signals are its own.
@@ -446,8 +442,9 @@ mod tests {
         let error = block(cmd.run()).unwrap_err();
         assert!(error.to_string().contains("did not finish"));
         let pid: u32 = std::fs::read_to_string(mark).unwrap().trim().parse().unwrap();
-        let gone =
-            || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |s| s.contains(") Z "));
+        // Killed, it may wait for its new parent to take note of it.
+        let of_it = || Cmd::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]);
+        let gone = || block(of_it().run()).unwrap().text().trim_start().starts_with('Z') || !exists(pid);
         for _ in 0..200 {
             if gone() {
                 return;
@@ -458,13 +455,22 @@ mod tests {
     }
 
     #[test]
-    fn pipes_carry_bytes_and_failures() {
+    fn what_is_fed_arrives_and_failures_too() {
+        use std::io::Write;
         let mut seen = 0;
-        let cat = Cmd::new("cat");
-        let out = block(Cmd::new("printf").arg("abc").pipe_into(&cat, |n| seen = n)).unwrap();
+        let abc = |mut out: std::io::PipeWriter| out.write_all(b"abc").or_fail(|| "can't send".into());
+        let out = block(Cmd::new("cat").fed_by(abc, |n| seen = n)).unwrap();
         assert_eq!((out.text().as_str(), seen), ("abc", 3));
-        let error = block(Cmd::new("false").pipe_into(&cat, |_| {})).unwrap_err();
-        assert!(error.to_string().contains("`false` failed"));
+        let broken = |_: std::io::PipeWriter| Err(Error::new(Kind::Failed, "can't read that"));
+        let error = block(Cmd::new("sh").args(["-c", "cat; exit 3"]).fed_by(broken, |_| {})).unwrap_err();
+        assert_eq!(error.message(), "can't read that");
+        // More than a pipe holds, for one that takes none of it.
+        let much =
+            |mut out: std::io::PipeWriter| out.write_all(&[0; 1 << 20]).or_fail(|| "can't send".into());
+        let error = block(Cmd::new("sh").args(["-c", "exec <&-; exit 3"]).fed_by(much, |_| {})).unwrap_err();
+        assert_eq!(error.message(), "`sh` failed (exit status 3)");
+        let slow = Cmd::new("sleep").arg("60").deadline(Duration::from_millis(100));
+        assert!(block(slow.fed_by(much, |_| {})).unwrap_err().to_string().contains("did not finish"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod machine;
 pub mod quiesce;
 pub mod seed;
 pub mod store;
+mod tar;
 pub mod user_data;
 pub mod verify;
 
