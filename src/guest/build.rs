@@ -9,7 +9,7 @@ use crate::names::ProjectName;
 use crate::nix::Environment;
 use crate::nix::closure::{Closure, is_store_path, parse_registrations, render_paths};
 use crate::nix::command::{argv_copy_derivation, argv_fetch, argv_root};
-use crate::nix::environment::Order;
+use crate::nix::environment::{Order, invalid};
 use crate::nix::log::{Log, short_name};
 use crate::process::{Cmd, Output};
 use crate::ssh::Guest;
@@ -78,7 +78,8 @@ async fn send(guest: &Guest, order: &Order, events: &Events) -> Result<()> {
     let (output, log) = watch(&cmd, &phase, counted).await?;
     if output.status.success() {
         phase.done(match log.progress().copied.0 {
-            0 => String::new(),
+            // An older Nix does not count them.
+            0 => "sent".to_owned(),
             sent => render_paths(usize::try_from(sent).unwrap_or(usize::MAX)),
         });
         return Ok(());
@@ -100,6 +101,7 @@ pub async fn fetch(
     events: &Events,
 ) -> Result<()> {
     let phase = events.phase(Phase::Fetch);
+    let lacking = invalid(&environment.closure.paths()).await?;
     let cmd = argv_fetch(guest.name.as_str(), &guest.files.ours, &environment.output);
     let (output, log) = watch(&cmd, &phase, counted).await?;
     if !output.status.success() {
@@ -128,14 +130,11 @@ pub async fn fetch(
         .detail(format!("here  {here}"))
         .hint("what was here stays as it is: Nix does not replace a store path that it has"));
     }
-    let fetched = usize::try_from(log.progress().copied.0).unwrap_or(usize::MAX);
-    match fetched {
+    let bytes =
+        lacking.iter().filter_map(|path| environment.closure.0.get(path)).map(|info| info.nar_size).sum();
+    match lacking.len() {
         0 => phase.nothing("all of it is here"),
-        _ => phase.done(format!(
-            "{}, {}",
-            render_paths(fetched),
-            indicatif::BinaryBytes(log.progress().bytes.0)
-        )),
+        many => phase.done(format!("{}, {}", render_paths(many), indicatif::BinaryBytes(bytes))),
     }
     Ok(())
 }

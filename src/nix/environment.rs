@@ -188,8 +188,7 @@ async fn kept(
     guest_nix: Option<&GuestNix>,
 ) -> Result<Option<Environment>> {
     let Some((output, fingerprint)) = &wanted.locked else { return Ok(None) };
-    let invalid = command::argv_invalid(std::slice::from_ref(output)).run().await?;
-    if !is_store_path(output) || !invalid.status.success() || !invalid.text().trim().is_empty() {
+    if !is_store_path(output) || !invalid(std::slice::from_ref(output)).await?.is_empty() {
         return Ok(None);
     }
     let closure = closure_of(output).await?;
@@ -418,6 +417,20 @@ pub async fn closure_of_all(tops: &[String]) -> Result<Closure> {
             format!("Nix registered {} of {} paths of `{}`", all.0.len(), paths.len(), tops.join("`, `"));
         Err(Error::new(Kind::Environment, what))
     }
+}
+
+/// Those of some store paths that are not in this machine's store.
+///
+/// # Errors
+/// [`Kind::Environment`] when Nix does not answer.
+pub async fn invalid(paths: &[String]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for batch in paths.chunks(BATCH) {
+        let told =
+            command::argv_invalid(batch).check().await.map_err(|e| e.with_kind(Kind::Environment))?.text();
+        found.extend(told.lines().map(str::to_owned));
+    }
+    Ok(found)
 }
 
 /// Each evaluation that differs leaves a link `env-N-link`, a GC root of its own. What is current is

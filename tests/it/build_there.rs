@@ -42,6 +42,7 @@ fn the_box_builds_and_the_next_one_has_the_same() {
     let result = again.result();
     assert_eq!((&result["fingerprint"], &result["copied-paths"]), (&first["fingerprint"], &Value::from(0)));
     assert!(!again.stdout.contains("built, "), "{}", again.stdout);
+    assert!(again.stdout.contains(r#""phase":"fetch""#), "{}", again.stdout);
     // Brought back, byte for byte.
     assert!(here(&output), "{output} is not here");
     env.devbox(["verify", "--deep"]).ok();
